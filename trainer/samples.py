@@ -126,7 +126,8 @@ def _at_the_length(text: str) -> str:
     return f"{text} ..."
 
 
-def _at_the_time(text: str) -> Sentence:
+def at_the_time(text: str) -> Sentence:
+    """Return an answer that ended for want of time."""
     return _("{answer} ... (time limit)", answer=text)
 
 
@@ -151,7 +152,7 @@ class _Ends(StoppingCriteria):
             elif _repeats(tokens):
                 self.found[row] = (tokens, _repeating)
             elif is_over:
-                self.found[row] = (tokens, _at_the_time)
+                self.found[row] = (tokens, at_the_time)
             elif len(tokens) >= self.most:
                 self.found[row] = (tokens, _at_the_length)
         self.tell(len(self.found), len(rows), len(rows[0]) / self.most)

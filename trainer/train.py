@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from runs.processes import this_process
 from runs.publish import publish_adapter, publish_model, whole_weights
 from runs.resolve import in_own_precision
 from runs.run import CONTINUE, EventLog, Run
-from trainer import ranks
+from trainer import ranks, step_0
 from trainer.forgetting import TestLosses, load_test_sets
 from trainer.gradient_checkpointing import decide
 from trainer.init_adapter import check_adapter, load_adapter
@@ -104,6 +104,8 @@ class Work:
     sampler: SampleAnswers
     tests: TestLosses
     progress: ProgressCallback
+    look_key: str = ""  # what the look at step 0 depends on, where other runs may take it over
+    looks: set[str] = field(default_factory=set)  # the kinds of events of a look
 
 
 def train(run: Run, events: EventLog, watch: StopWatch) -> None:
@@ -256,9 +258,12 @@ def _train_stage(trainer: StudioTrainer, stage: Stage, sizes: list[StageWork], w
         named = {"stage": stage.number, "stages": stage.stages, "name": stage.name}
         work.events.write("stage", **named, later_steps=later_steps)
     work.events.write("training")
-    _evaluate_step_0(trainer, bool(checkpoint), past, work)
     keeper = KeepBest(stage.config)
     trainer.add_callback(keeper)
+    if _knows_step_0(trainer, stage, past, work):
+        keeper.owed = history(work.run, stage.number).eval_losses
+    else:
+        _evaluate_step_0(trainer, bool(checkpoint), past, work)
     if checkpoint:
         trainer.args.eval_on_start = False
         keeper.owed = owed_evaluation(trainer, stage, checkpoint, past)
@@ -269,6 +274,21 @@ def _train_stage(trainer: StudioTrainer, stage: Stage, sizes: list[StageWork], w
         keeper.on_train_begin(trainer.args, trainer.state, trainer.control)
     else:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+
+def _knows_step_0(trainer: StudioTrainer, stage: Stage, past: History, work: Work) -> bool:
+    """Return whether an earlier run found what step 0 of this one is; it is in the events then."""
+    if ranks.world_size() > 1 or not trainer.has_new_adapter or past.has_begun or stage.number > 1:
+        return False
+    held_out = [] if trainer.eval_dataset is None else [trainer.eval_dataset]
+    looks = {"eval": held_out, "samples": work.sampler.prompts, "tested": work.tests.samples}
+    work.looks = {name for name, there in looks.items() if there}
+    rows = [*held_out, *work.tests.samples.values()]
+    work.look_key = step_0.key_of(work.folder, work.precision, work.sampler.prompts, rows)
+    is_known = bool(work.looks) and step_0.take_over(work.run, work.look_key, work.looks, work.events)
+    if is_known:
+        work.progress.looked(0)
+    return is_known
 
 
 def _evaluate_step_0(trainer: StudioTrainer, has_checkpoint: bool, past: History, work: Work) -> None:
@@ -307,6 +327,8 @@ def _finish(trainer: StudioTrainer, stages: list[Stage], stage: Stage, work: Wor
     metrics |= sizes_and_time(trainer, work.folder, work.run, work.watch)
     metrics |= forgotten(trainer, work.run, work.tests, stage.number, kept.step)
     metrics |= sample_answers(trainer, work.run, work.sampler, stage.number, kept.step)
+    if work.look_key:
+        step_0.keep(work.run, work.look_key, work.looks)
     has_adapter = work.config.makes_adapter
     work.events.write("saving", message=_("Saving the adapter") if has_adapter else _("Saving the model"))
     weights = whole_weights(trainer.model)
