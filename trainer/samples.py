@@ -19,6 +19,7 @@ from runs.config import TrainConfig
 from runs.events import Answer
 from runs.problems import MAX_PROMPTS
 from trainer.pace import ANSWER
+from trainer.patches.few_rows import FewRows
 from trainer.progress import AtEvaluations, ProgressCallback
 from trainer.ranks import rank, wait_for_everyone
 
@@ -177,7 +178,7 @@ def _generate(model, tokenizer, ids: list[list[int]], room: int, is_over: Callab
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=devices):
+        with torch.no_grad(), torch.random.fork_rng(devices=devices), FewRows():
             model.generate(
                 input_ids=torch.tensor(padded, device=model.device),
                 attention_mask=torch.tensor(mask, device=model.device),

@@ -9,6 +9,7 @@ from models.precision import load_base_model
 from runs.config import TrainConfig
 from runs.launcher import create_run
 from tests.running import events, losses, run_main, small_settings, write_rows
+from trainer.patches.few_rows import FewRows
 from trainer.samples import SampleAnswers, _Ends, answer, choose_prompts
 
 PROMPTS = "What is 1?\nWhat is 2?\nWho are you?"
@@ -140,3 +141,17 @@ def test_a_long_held_out_question_is_clipped_and_one_beyond_the_window_is_passed
         prompts = [answer["prompt"] for answer in look["answers"]]
         assert prompts == [("mountain " * 100)[:499] + "…", "What is 1?"]
         assert all(len(answer["answer"]) <= 500 for answer in look["answers"])
+
+
+@pytest.mark.parametrize("shape", [(1, 24), (2, 24), (3, 1, 24), (16, 24), (17, 24)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_products_of_few_rows_are_those_of_torch(shape, dtype):
+    linear = torch.nn.Linear(24, 40).to(dtype)
+    inputs = torch.randn(shape, dtype=dtype)
+    expected = linear(inputs)
+    with FewRows():
+        found = linear(inputs)
+    assert found.shape == expected.shape and found.dtype == dtype
+    torch.testing.assert_close(found, expected)
+    if dtype != torch.float32 or not 2 <= inputs.numel() // 24 <= 16:
+        assert torch.equal(found, expected), "torch's own"
