@@ -14,12 +14,12 @@ from transformers import StoppingCriteria
 from common.language import Sentence, _
 from data.conversations import Conversation
 from models.messages import Message
+from models.patches.few_rows import FewRows
 from models.prompt import encode_question
 from runs.config import TrainConfig
 from runs.events import Answer
 from runs.problems import MAX_PROMPTS
 from trainer.pace import ANSWER
-from trainer.patches.few_rows import FewRows
 from trainer.progress import AtEvaluations, ProgressCallback
 from trainer.ranks import rank, wait_for_everyone
 

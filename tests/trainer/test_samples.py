@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from models.patches.few_rows import FewRows
 from models.precision import load_base_model
 from runs.config import TrainConfig
 from runs.launcher import create_run
 from tests.running import events, losses, run_main, small_settings, write_rows
-from trainer.patches.few_rows import FewRows
 from trainer.samples import SampleAnswers, _Ends, answer, choose_prompts
 
 PROMPTS = "What is 1?\nWhat is 2?\nWho are you?"

@@ -1,9 +1,9 @@
 """Replaces `torch.nn.functional.linear` of torch==2.13.0 inside a `with` block: fp32 products of a few rows on a CPU.
 
-Why: for two to sixteen rows oneDNN's kernel takes up to four times as long as the same product the other way round, `weight @ rows.T`.
-Sample answers are such rows: three prompts, a token each.
-Gain, on 2 CPU cores, 1536 x 576: 2, 3, 4, 8, 16 rows in 563, 596, 415, 378, 440 microseconds, the other way round 135, 164, 174, 247,
-361; answers to three prompts in 4.4 s instead of 6.8 (benchmarks/README.md).
+Why: for two to sixteen rows oneDNN's kernel takes up to four times as long as the same product the other way round, which is
+`weight @ rows.T`. Sample answers are such rows: three prompts, a token each.
+Gain, on 2 CPU cores, 1536 x 576: 2, 3, 4, 8, 16 rows in 563, 596, 415, 378, 440 microseconds, the other way round 135, 164, 174,
+247, 361; answers to three prompts in 4.4 s instead of 6.8 (benchmarks/README.md).
 Refuses: other dtypes, one row, more than sixteen, and whatever is not on a CPU go to torch.
 To drop it: remove the `with` in trainer/samples.py.
 """
@@ -17,7 +17,7 @@ FEWEST, MOST = 2, 16
 class FewRows(TorchFunctionMode):
     """Within it linear layers multiply a few rows the other way round; sums may differ in their last bits."""
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(self, func, types, args: tuple = (), kwargs=None):
         """Compute one call of torch."""
         if func is torch.nn.functional.linear and not kwargs and _fits(args[0], args[1]):
             return _linear(*args)
