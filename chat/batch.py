@@ -3,6 +3,7 @@
 Joining copies every key and value, so it is done only when the set of conversations changes.
 """
 
+from contextlib import nullcontext
 from typing import Any
 
 from chat.cache import Cache
@@ -44,6 +45,8 @@ class JoinedCaches:
         """Run one token for each cache; return the logits, (conversations, vocabulary)."""
         import torch
 
+        from models.patches.few_rows import FewRows
+
         if len(caches) == 1:
             self.split()
             return read_prompt(self.network, caches[0], tokens)[None]
@@ -53,13 +56,15 @@ class JoinedCaches:
         lengths = [len(cache.ids) + 1 for cache in caches]
         device = self.network.device
         mask = torch.arange(width, device=device)[None] >= torch.tensor([[width - n] for n in lengths], device=device)
-        logits = self.network(
-            input_ids=torch.tensor([[token] for token in tokens], device=device),
-            attention_mask=mask.long(),
-            position_ids=torch.tensor([[n - 1] for n in lengths], device=device),
-            past_key_values=self._kv,
-            use_cache=True,
-        ).logits[:, -1]
+        is_plain = device.type == "cpu" and self.network.dtype == torch.float32
+        with FewRows() if is_plain else nullcontext():
+            logits = self.network(
+                input_ids=torch.tensor([[token] for token in tokens], device=device),
+                attention_mask=mask.long(),
+                position_ids=torch.tensor([[n - 1] for n in lengths], device=device),
+                past_key_values=self._kv,
+                use_cache=True,
+            ).logits[:, -1]
         for cache, token in zip(caches, tokens, strict=True):
             cache.ids.append(token)
         return logits

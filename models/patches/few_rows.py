@@ -1,11 +1,11 @@
 """Replaces `torch.nn.functional.linear` of torch==2.13.0 inside a `with` block: fp32 products of a few rows on a CPU.
 
 Why: for two to sixteen rows oneDNN's kernel takes up to four times as long as the same product the other way round, which is
-`weight @ rows.T`. Sample answers are such rows: three prompts, a token each.
+`weight @ rows.T`. Several conversations are such rows, a token each, and so are sample answers.
 Gain, on 2 CPU cores, 1536 x 576: 2, 3, 4, 8, 16 rows in 563, 596, 415, 378, 440 microseconds, the other way round 135, 164, 174,
-247, 361; answers to three prompts in 4.4 s instead of 6.8 (benchmarks/README.md).
+247, 361; answers to three prompts in 4.4 s instead of 6.8, a chat of two people 1.5 times (benchmarks/README.md).
 Refuses: other dtypes, one row, more than sixteen, and whatever is not on a CPU go to torch.
-To drop it: remove the `with` in trainer/samples.py.
+To drop it: remove the `with` in trainer/samples.py and chat/batch.py.
 """
 
 import torch
