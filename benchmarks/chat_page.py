@@ -147,7 +147,7 @@ def rows(quick: bool) -> list[Row]:
         return []
     from models.tokenizer import load_tokenizer
 
-    base, pairs = embedded_base(), 2 if quick else 7
+    base, pairs = embedded_base(), 1 if quick else 7
     tokenizer = load_tokenizer(base)
     with ExitStack() as stack:
         browser = open_browser(stack)

@@ -206,7 +206,7 @@ def loss_rows(folder: Path, data: str, precisions: tuple[str, ...] = ("bf16", "8
 
 def rows(quick: bool) -> Iterator[Row]:
     """What the page's chat does; not quick also fp32, several counts of people, and TinyLlama's shape."""
-    folder, tokens, pairs = embedded_base(), *((32, 2) if quick else (64, 5))
+    folder, tokens, pairs = embedded_base(), *((32, 1) if quick else (64, 5))
     people = Model(folder, "8bit")
     with tempfile.TemporaryDirectory() as temporary:
         adapters = [make_adapter(folder, Path(temporary) / f"adapter-{number}") for number in range(1 if quick else 3)]

@@ -122,7 +122,7 @@ def page_row(times: int) -> Row:
 def rows(quick: bool) -> Iterator[Row]:
     """The way to the first loss, and the way to the page."""
     yield from training_rows(1 if quick else 5)
-    yield page_row(2 if quick else 7)
+    yield page_row(1 if quick else 7)
 
 
 if __name__ == "__main__":

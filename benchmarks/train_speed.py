@@ -196,7 +196,7 @@ def row_of(job: Job, done: list[tuple[Training, Training]]) -> Row:
 
 def rows(quick: bool) -> list[Row]:
     """The training on the embedded base and the example's rows."""
-    pairs, steps = (1, 6) if quick else (3, 10)
+    pairs, steps = (1, 4) if quick else (3, 10)
     return [row_of(job, measure(job, pairs)) for job in (replace(job, steps=steps) for job in JOBS)]
 
 
