@@ -13,6 +13,7 @@ from runs.launcher import create_run
 from runs.run import Run, read_state
 from runs.test_sets import draw, read_sample
 from tests.running import events, losses, run_main, small_settings
+from trainer import step_0
 from trainer.forgetting import PIECE_TOKENS, token_rows
 from trainer.stages import history
 from trainer.studio_trainer import StudioTrainer
@@ -86,6 +87,7 @@ def test_a_resume_measures_what_is_missing_and_finds_what_the_run_left_alone_fou
 
 def test_a_stop_ends_a_measurement_and_a_resume_still_finds_the_base(settings, monkeypatch):
     straight = trained("straight", **settings)
+    (straight.folder / step_0.FILE).unlink()  # or the next one would know the base's losses
     run, batches = create_run(TrainConfig(name="cut", **settings)), []
     predict = StudioTrainer.prediction_step
 
