@@ -122,6 +122,8 @@ def test_conversations_are_renamed_found_carried_over_and_forged_ones_refused(ch
     assert chat.locator(".seen mark").all_inner_texts() == ["</s>"] * 3, "what was typed became control"
     chat.get_by_text("tokens in 2 parts").first.wait_for()
     chat.get_by_role("button", name="This chat").click()
+    chat.get_by_label("Title").wait_for()
+    chat.wait_for_timeout(500)  # it comes with its accordion, and hears only then what is typed
     chat.get_by_label("Title").fill("Under another name")
     chat.get_by_role("button", name="Rename").click()
     wait_for(lambda: chat.get_by_role("radio", name="Under another name").count() == 1, 30, "it is not renamed")
