@@ -32,7 +32,7 @@ NOTE = "embedded base; int8 chat, fp32 training of one row a step"
 def rows(quick: bool = True) -> list[Row]:
     """Each alone, then both together."""
     wait_briefly(os.environ)
-    seconds = 12.0 if quick else 60.0
+    seconds = 16.0 if quick else 60.0
     model = Model(embedded_base(), "8bit")
     settings = {"max_steps": 100_000, "eval_fraction": 0.0, "per_device_train_batch_size": 1, "save_steps": 10_000_000}
     with home_of_its_own(), Side(make_engine, {"most_conversations": 0}) as side:
@@ -84,9 +84,9 @@ def steps_of(run: Run) -> list[float]:
 
 
 def pace(steps: list[float], began: float, ended: float) -> float:
-    """Return the steps a second between two moments, by the first and the last that ended in between."""
-    within_it = [when for when in steps if began <= when <= ended]
-    return (len(within_it) - 1) / (within_it[-1] - within_it[0])
+    """Return the steps a second between two moments: from the last one before each to the last one before the other."""
+    first, last = (sum(when <= moment for when in steps) for moment in (began, ended))
+    return (last - first) / (steps[last - 1] - steps[first - 1]) if last > first else 0.0
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ def make_answers(folder: Path, precision: str, at_once: int) -> Callable[[list[I
 
 def rows(quick: bool) -> Iterator[Row]:
     """Likelihood and answers against one by one; not quick also the time for 1,000 questions."""
-    folder, (count, pairs) = embedded_base(), (16, 1) if quick else (128, 3)
+    folder, (count, pairs) = embedded_base(), (8, 1) if quick else (128, 3)
     items, total = example_items(count), 0.0
     note = f"{count} questions, {pairs} pairs"
     with Side(make_losses, folder) as ours, Side(make_plain, folder) as plain:
