@@ -32,7 +32,7 @@ NOTE = "embedded base; int8 chat, fp32 training of one row a step"
 def rows(quick: bool = True) -> list[Row]:
     """Each alone, then both together."""
     wait_briefly(os.environ)
-    seconds = 16.0 if quick else 60.0
+    seconds = 20.0 if quick else 60.0
     model = Model(embedded_base(), "8bit")
     settings = {"max_steps": 100_000, "per_device_train_batch_size": 1, "save_steps": 10_000_000}
     settings |= {"eval_fraction": 0.0, "test_sets": ""}  # no look at step 0 within what is measured
