@@ -53,4 +53,4 @@ end_dots
 [ "$failed" = 0 ] || explain "$printed"
 
 echo "Fetching and preparing the embedded base model (98 MB, half a minute, once) ..."
-TQDM_DISABLE=1 .venv/bin/python -m models.embedded >/dev/null || echo "It will be fetched when it is first needed."
+TQDM_DISABLE=1 .venv/bin/python -m models.embedded >/dev/null || echo "It will be made ready when it is first needed."
