@@ -18,10 +18,9 @@ from common.command_line import run_job
 from common.hosted import on_space
 from common.language import _
 from common.paths import data_folders, home, remove_old_files, temporary_folder
-from models.hardware import on_zero_gpu, wait_briefly
+from models.hardware import on_zero_gpu
 
 os.environ.setdefault("GRADIO_TEMP_DIR", str(home() / "temporary"))  # read when gradio is imported
-wait_briefly(os.environ)
 
 gc.disable()  # it would walk all that is being imported again and again: a sixth of the time until the page answers
 if on_zero_gpu():

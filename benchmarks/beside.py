@@ -7,7 +7,6 @@ alone, then both at once. The sum of work is the part of its own speed that each
 and lose nothing.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -19,7 +18,6 @@ from benchmarks.rows import Row, main, within
 from chat.engine import Model
 from common.files import read_json_lines
 from models.base import EMBEDDED
-from models.hardware import wait_briefly
 from runs.config import TrainConfig
 from runs.queue import launch
 from runs.run import Run, read_state
@@ -31,7 +29,6 @@ NOTE = "embedded base; int8 chat, fp32 training of one row a step"
 
 def rows(quick: bool = True) -> list[Row]:
     """Each alone, then both together."""
-    wait_briefly(os.environ)
     seconds = 20.0 if quick else 60.0
     model = Model(embedded_base(), "8bit")
     settings = {"max_steps": 100_000, "per_device_train_batch_size": 1, "save_steps": 10_000_000}

@@ -8,6 +8,7 @@ the first model is loaded, so that the app starts without it.
 """
 
 import itertools
+import os
 import threading
 import weakref
 from collections import deque
@@ -21,6 +22,7 @@ from chat.request import Request
 from chat.resident import MAX_ADAPTERS, Model, Resident
 from chat.sampling import Sampling
 from chat.scheduler import Scheduler
+from models.hardware import wait_briefly
 from models.messages import Message, check_messages
 
 MAX_CACHES = 64
@@ -45,6 +47,7 @@ class Engine:
         most_adapters: int = MAX_ADAPTERS,
         most_at_once: int = MAX_RUNNING,
     ) -> None:
+        wait_briefly(os.environ)  # the first model brings torch
         self.resident = Resident(most_adapters)
         self.caches = Caches(most_conversations, most_cache_bytes)
         self._preparations = Preparations()
