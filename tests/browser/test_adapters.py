@@ -118,6 +118,7 @@ def test_the_library_is_shown_pushed_and_pulled(page, hub):
     page.locator(".toast").get_by_text("Deleted shown.").wait_for()
     assert not (home() / "adapters/local/shown").exists() and not page.locator("[data-adapter='shown']").count()
     page.locator(".toast").get_by_role("button", name="Undo").click()
+    page.locator("[data-adapter='shown']").wait_for()  # its card: the details of before may be there still
     page.locator(".adapter-title").get_by_text("shown", exact=True).wait_for()
     assert (home() / "adapters/local/shown").is_dir(), "it did not come back"
     assert page.title() != "hacked"
