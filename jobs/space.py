@@ -4,8 +4,8 @@ python -m jobs.space OWNER/NAME              a plan, then a question; private un
 python -m jobs.space OWNER/NAME --yes        without the question, as .github/workflows/space.yml does
 
 Only files that git knows, as they were committed: nothing that lies beside them goes along. They are searched for tokens and keys
-first. What the Space has besides is removed; its hardware, secrets, variables and volumes stay as they are. Needs git, and of the
-packages only huggingface_hub.
+first. What the Space has besides is removed; its hardware, secrets, variables, volumes and the rights that it asks its visitors
+for stay as they are. Needs git, and of the packages only huggingface_hub.
 """
 
 import argparse
@@ -14,8 +14,10 @@ import re
 import subprocess
 import sys
 import tarfile
+import tempfile
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from common.command_line import exit_code, printable, progress_on_stderr
 from common.errors import UserError
@@ -24,6 +26,10 @@ from common.paths import REPOSITORY
 from common.secret_patterns import SECRETS
 from models.hub.client import Account, account_of, client, in_words, token_of
 from models.hub.push import PushPlan, plan_files, repository_of, sending_folder
+from models.hub.transfer import MAX_CONFIG_BYTES, fetch
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import SpaceInfo
 
 NOT_NEEDED = ("tests", "benchmarks", ".ci", ".github")  # there; the folders
 NEVER = (".env", ".env.*", ".netrc", "*.pem", "*.key", "*.p12", "id_rsa*", "id_ed25519*")  # names of files
@@ -82,36 +88,50 @@ def plan_space(
 ) -> PushPlan:
     """Return the plan of what the last commit of `source` changes in the Space `wanted`; nothing is sent.
 
-    Its visitors are asked for the right to run jobs with `jobs`, and to read their quota with `zero_gpu`. Raises UserError,
-    also for a Space with another app.
+    Its visitors are asked for the right to run jobs with `jobs`, and to read their quota with `zero_gpu`, and go on being asked
+    for the rights that the Space asks for already. Raises UserError, also for a Space with another app.
     """
     repo_id = repository_of(account, wanted)
     with sending_folder() as folder:
         names = _write_commit(source, folder)
-        if scopes := ["jobs"] * jobs + ["read-billing"] * zero_gpu:
-            _ask_for(scopes, folder / "README.md")
         _check_no_secret(folder, names, account)
-        there = _names_in(repo_id, account)
+        info = _space(repo_id, account)
+        there = None if info is None else {file.rfilename for file in info.siblings or []}
         if there and MARK not in there and there - {"README.md", KEPT}:
             words = _("{repo} is another app: what it has would be removed.", repo=repo_id)
             raise UserError(words, _("Choose another name."))
         if zero_gpu and there is not None:
             words = _("{repo} exists already, and its hardware stays as it is.", repo=repo_id)
             raise UserError(words, _("Change it in the settings of the Space, and leave --zero-gpu out."))
+        if scopes := ["jobs"] * jobs + ["read-billing"] * zero_gpu + _scopes_there(repo_id, info, account):
+            _ask_for(scopes, folder / "README.md")
         others, hardware = (there or set()) - {KEPT}, ZERO_GPU if zero_gpu else None
         return plan_files(folder, names, repo_id, "space", account, private, obsolete=others, hardware=hardware)
 
 
-def _names_in(repo_id: str, account: Account) -> set[str] | None:
-    """Return the names of the files in a Space, None where there is none of this name. Raises UserError."""
+def _space(repo_id: str, account: Account) -> "SpaceInfo | None":
+    """Return what the Hub knows of a Space, None where there is none of this name. Raises UserError."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
     with in_words(repo_id):
         try:
-            info = client(account.token).repo_info(repo_id, repo_type="space")
+            return client(account.token).space_info(repo_id, files_metadata=True)
         except RepositoryNotFoundError:
             return None
-    return {file.rfilename for file in info.siblings or []}
+
+
+def _scopes_there(repo_id: str, info: "SpaceInfo | None", account: Account) -> list[str]:
+    """Return the rights that the card of a Space asks for, in its order. Raises UserError when it can't be read."""
+    if info is None or info.sha is None:
+        return []
+    card = next((file for file in info.siblings or [] if file.rfilename == "README.md"), None)
+    if card is None or (card.size or 0) > MAX_CONFIG_BYTES:
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        path = fetch(repo_id, card, info.sha, Path(folder), account.token, repo_type="space")
+        text = path.read_text("utf-8", "replace")
+    found = SCOPES.search(text)
+    return re.findall(r"^- (.+)$", found[0], re.MULTILINE) if found else []
 
 
 def _write_commit(source: Path, folder: Path) -> list[str]:

@@ -120,11 +120,16 @@ def test_a_new_space_gets_zero_gpu_only_when_asked_for_and_an_old_one_keeps_its_
         plan(hub, source, zero_gpu=True)
 
 
-def test_jobs_and_the_quota_are_asked_for_at_the_sign_in_only_when_wished(hub, source):
-    wished = {"jobs": True, "zero_gpu": True}
-    for wishes, scopes in ((wished, ["jobs", "read-billing"]), ({}, []), ({"jobs": True}, ["jobs"])):
-        plan(hub, source, **wishes).push()
-        card = hub.repositories["spaces/alice/studio"].files["README.md"].decode()
+def test_jobs_and_the_quota_are_asked_for_at_the_sign_in_only_when_wished_and_from_then_on(hub, source):
+    for name, wishes, scopes in (
+        ("alice/studio", {}, []),
+        ("alice/studio", {"jobs": True}, ["jobs"]),
+        ("alice/studio", {}, ["jobs"]),
+        ("alice/free", {"jobs": True, "zero_gpu": True}, ["jobs", "read-billing"]),
+        ("alice/free", {}, ["jobs", "read-billing"]),
+    ):
+        plan(hub, source, name, **wishes).push()
+        card = hub.repositories[f"spaces/{name}"].files["README.md"].decode()
         front = yaml.safe_load(card.split("---")[1])
         assert front["hf_oauth_scopes"] == ["read-repos", "inference-api", *scopes] and front["sdk"] == "gradio"
         assert front["hf_oauth_expiration_minutes"] == 480
