@@ -280,7 +280,7 @@ def track_run(options: argparse.Namespace) -> int:
     folder = (options.folder or tracker_folder(run, name)).resolve()
     print(_("Look at it with:  {command}", command=viewer_command(name, folder)), flush=True)
     count = track(run, name, folder, not options.show, progress_on_stderr())
-    give({"tracker": name, "steps": count, "folder": folder, "look": viewer_command(name, folder)})
+    give({"tracker": name, "steps": count, "folder": folder, "viewer": viewer_command(name, folder)})
     print(n_("{count:,} step in {folder}", "{count:,} steps in {folder}", count, folder=str(folder)))
     if options.show:
         print(open_dashboard(folder), flush=True)

@@ -109,7 +109,7 @@ def test_tensorboard_reads_the_same_numbers_back_and_not_the_name_of_the_machine
     assert main(["track", "told", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     folder = tracker_folder(run, "tensorboard")
-    assert answer["steps"] == 7 and answer["folder"] == str(folder) and "tensorboard --logdir" in answer["look"]
+    assert answer["steps"] == 7 and answer["folder"] == str(folder) and "tensorboard --logdir" in answer["viewer"]
     found = read_tensorboard(folder)
     wanted = [(tag, one.step, value, one.time) for one in read_points(run) for tag, value in one.values.items()]
     assert [(tag, step, at) for tag, step, _value, at in found] == [(tag, step, at) for tag, step, _value, at in wanted]
