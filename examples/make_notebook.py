@@ -33,7 +33,7 @@ TITLE = f"""# TinyLlama Studio
 Fine-tune a small chat model on your own examples, watch it learn, and chat with it. Choose a GPU first (Colab: Runtime > Change
 runtime type > T4; Kaggle: Settings > Accelerator > GPU T4 x2), then **Run all**. After a disconnect: **Run all** again.
 
-내 예시로 작은 대화 모델을 미세 조정하고, 학습하는 모습을 보고, 바로 대화해 보세요. 먼저 GPU를 고르고
+내 예시로 작은 대화 모델을 미세조정하고, 학습하는 모습을 보고, 바로 대화해 보세요. 먼저 GPU를 고르고
 (Colab: 런타임 > 런타임 유형 변경 > T4, Kaggle: Settings > Accelerator > GPU T4 x2) **모두 실행**을 누르세요.
 연결이 끊기면 **모두 실행**을 한 번 더 누르면 돼요."""
 
@@ -102,7 +102,7 @@ adapter = training.watch()"""
 
 EVALUATE_WORDS = """## 6. Is it better
 
-Beside its base, with 95 % intervals. 베이스 모델과 비교하고 95 % 신뢰구간을 함께 보여 줘요."""
+Beside its base, with 95 % intervals. 베이스 모델과 비교하고 95% 신뢰 구간을 함께 보여 줘요."""
 
 EVALUATE = """scores = studio.evaluate(adapter, max_items=ITEMS).watch()"""
 
