@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="app.py", description=str(_("Open the page in a browser.")))
     parser.set_defaults(work=_serve)
     jobs = parser.add_mutually_exclusive_group()
-    jobs.add_argument("--share", action="store_true", help=_("through a tunnel of Gradio's, for whoever has a key"))
+    jobs.add_argument("--share", action="store_true", help=_("through Gradio's tunnel, for anyone with a key"))
     for flag, work, words in (
         ("--another-key", partial(_print_key, Who.OWNER), _("print a link for one more browser of yours")),
         (
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
             partial(_print_key, Who.GUEST),
             _("print a link for one guest, who has data of their own and no login"),
         ),
-        ("--new-key", _renew, _("lock out whoever has a key or came in with one, and print a new link")),
+        ("--new-key", _renew, _("lock out anyone who has a key or came in with one, and print a new link")),
     ):
         jobs.add_argument(flag, dest="work", action="store_const", const=work, help=words)
     return parser

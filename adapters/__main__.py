@@ -68,9 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     listed.add_argument(
         "--score",
         default=chosen_score(),
-        help=_("of what was evaluated [{default}]", default=chosen_score()),
+        help=_("score to list, of those evaluated [{default}]", default=chosen_score()),
     )
-    command("show", _show, _("show everything that is known of an adapter")).add_argument("name")
+    command("show", _show, _("show everything that is known about an adapter")).add_argument("name")
     imported = command("import", _import, _("import a folder or a zip"))
     imported.add_argument("path", type=Path)
     exported = command("export", _export, _("export an adapter as a zip"))
@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     mixed.add_argument(
         "--density", type=float, default=DENSITY, help=_("of TIES and DARE: the part that is kept [0.5]")
     )
-    mixed.add_argument("--name", default="", help=_("[what it was made of]"))
+    mixed.add_argument("--name", default="", help=_("[named after its parts]"))
     push = command("push", _push, _("push an adapter to the Hugging Face Hub"))
     push.add_argument("name")
     push.add_argument("--repo", default="", help=_("name, or owner/name [the adapter's name]"))

@@ -69,7 +69,7 @@ def name_hub_base(
         raise UserError(words, _("Put it back to compare it."))
     check_folder(folder)
     model_id, revision = parse_repo(wanted)
-    progress(_("Looking at {model}", model=model_id), 0.05)
+    progress(_("Checking {model}", model=model_id), 0.05)
     with in_words(model_id):
         info = client(token).model_info(model_id, revision=revision, files_metadata=True)
     there = {file.rfilename: file for file in info.siblings or [] if file.rfilename.endswith(".safetensors")}

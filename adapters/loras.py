@@ -66,7 +66,7 @@ class Loras:
             return None
         a, b = (self._file.get_tensor(f"{PREFIX}{path}.lora_{part}.weight").float() for part in "AB")
         if not (a.isfinite().all() and b.isfinite().all()):
-            words = _("The weights of '{name}' hold values that are no numbers: {layer}.", name=self.title, layer=path)
+            words = _("The weights of '{name}' hold values that are not numbers: {layer}.", name=self.title, layer=path)
             raise UserError(words, _("Train it again, with a lower learning rate."))
         return Lora(a, b, self._layers.scaling(path))
 

@@ -118,7 +118,7 @@ def look(wanted: str, token: Token, revision: str | None = None, subfolder: str 
     for file in [*files.values(), *([needed] if needed else [])]:
         if (file.size or 0) > max_bytes(file.rfilename.rpartition("/")[2]):
             values = {"file": file.rfilename, "repo": repo_id, "size": (file.size or 0) / 1e6}
-            words = _("{file} of {repo} has {size:.1f} MB, more than that of any adapter.", **values)
+            words = _("{file} of {repo} is {size:.1f} MB, more than any adapter's.", **values)
             raise UserError(words, NOT_DOWNLOADED)
     taken = {file.rfilename for file in files.values()} | ({needed.rfilename} if needed else set())
     return Offer(

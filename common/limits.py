@@ -23,7 +23,7 @@ def limit(variable: str, on_a_space: int) -> int:
     if not text.isascii() or not text.isdigit():
         raise UserError(
             _("{variable} is set to '{value}' on this machine.", variable=variable, value=text[:40]),
-            _("Its owner must set a whole number; 0 means no limit."),
+            _("The owner of this machine must set a whole number; 0 means no limit."),
         )
     return int(text)
 

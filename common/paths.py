@@ -173,7 +173,8 @@ def contained(root: Path, *names: str) -> Path:
     for name in names:
         if not is_name(name):
             raise UserError(
-                _("'{name}' is not a valid name.", name=str(name)[:80]), _("Use letters, digits, '.', '_' and '-'.")
+                _("'{name}' is not a valid name.", name=str(name)[:80]),
+                _("Use lowercase letters, digits, '.', '_' and '-'."),
             )
     root = root.resolve()
     path = root.joinpath(*names).resolve()

@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     review.add_argument(
         "--reject", default="", metavar="KEYS", help=_("reject rows by their keys, separated by commas")
     )
-    review.add_argument("--undo", action="store_true", help=_("take the last decision back"))
+    review.add_argument("--undo", action="store_true", help=_("undo the last decision"))
     kept = add_job(jobs, "keep", _keep, _("make a dataset of the accepted rows"), named="ID")
     kept.add_argument("dataset", metavar="NAME")
     kept.add_argument("--accept-rest", action="store_true", help=_("also rows without findings that nobody rejected"))

@@ -83,7 +83,7 @@ def first_number(found: Iterable[Choice]) -> int | None:
     has_zero = any(choice.number == 0 for choice in numbered)
     has_last = any(choice.number == len(choice.choices) for choice in numbered)
     if has_zero == has_last:
-        words = _("It cannot be told whether the numbers of the right choices count from 0 or from 1.")
+        words = _("It is unclear whether the right choices are numbered from 0 or from 1.")
         raise UserError(words, _("Write the right choice as a letter, or in its own words."))
     return int(has_last)
 

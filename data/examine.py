@@ -56,7 +56,7 @@ def build_report(
         train, scale = measure(prepared.train, encoder, MAX_ENCODED_ROWS)
         held_out, held_out_scale = measure(prepared.held_out, encoder, MAX_HELD_OUT_ROWS)
         said = [_said(row) for row in islice(conversations, MAX_SCRIPT_ROWS)]
-    tell(_("Looking at the writing systems"))
+    tell(_("Checking the writing systems"))
     lengths = train.lengths + held_out.lengths
     train_rows, held_out_rows = round(train.count * scale), round(held_out.count * held_out_scale)
     text, text_findings = _text_stage(settings, folder, tokenizer, tell)

@@ -215,7 +215,7 @@ def _made(prepared: Prepared, report: Report) -> list[Finding]:
     if words := describe_made(report["made"], len(prepared.train)):
         found.append(finding("made", "info", words))
     if words := describe_made(prepared.held_out.made(), len(prepared.held_out)):
-        meaning = _("Measured on these is how well the model imitates its teacher, not how often it is right.")
+        meaning = _("These measure how well the model imitates its teacher, not how often it is right.")
         found.append(finding("made_held_out", "info", _("Held out: {made}", made=joined([words, meaning]))))
     return found
 

@@ -109,8 +109,8 @@ def _notes(found: Gathered, chosen: int, left_out: int, markup: str) -> list[str
     if left_out:
         notes.append(
             n_(
-                "{count:,} row is no question with an answer and is left out.",
-                "{count:,} rows are no questions with an answer and are left out.",
+                "{count:,} row is not a question with an answer and is left out.",
+                "{count:,} rows are not questions with an answer and are left out.",
                 left_out,
             )
         )

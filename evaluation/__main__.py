@@ -254,7 +254,7 @@ def _judge(options: argparse.Namespace) -> int:
         give({"models": models})
         print(printable("\n".join(models)))
         return 0
-    print(_("It is asked what is in {file}, version {version}.", file=str(PROMPT_FILE), version=judge_prompt()[1]))
+    print(_("The questions are those in {file}, version {version}.", file=str(PROMPT_FILE), version=judge_prompt()[1]))
     for sentence in judge_evaluation(evaluation, options.model, options.count):
         print(printable(sentence), flush=True)
     return 0

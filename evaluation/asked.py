@@ -187,7 +187,7 @@ def _with_choices(item: Item, labels: tuple[str, ...]) -> Item:
 def not_asked(evaluation: Evaluation) -> list[Sentence]:
     """Return a sentence for each test set of which nothing is asked."""
     return [
-        _("All rows of '{name}' stand in the training data: nothing of it is asked.", name=one["title"])
+        _("All rows of '{name}' are in the training data: none of them is asked.", name=one["title"])
         if one["rows"]
         else _("'{name}' has no rows.", name=one["title"])
         for one in evaluation.known()["test_sets"].values()

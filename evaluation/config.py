@@ -84,7 +84,7 @@ class EvaluationConfig:
                 found.append(_("{setting}: {problem}", setting=item.name, problem=problem))
         for one in self.candidates[:MAX_CANDIDATES]:
             if one not in (BASE, FEW_SHOT) and not (one.startswith(ADAPTER) and is_name(one.removeprefix(ADAPTER))):
-                found.append(_("'{name}' is no candidate: base, few-shot, or adapter:NAME.", name=short(one)))
+                found.append(_("'{name}' is not a candidate: base, few-shot, or adapter:NAME.", name=short(one)))
         for one in self.test_sets[:MAX_TEST_SETS]:
             if not is_name(one.removeprefix(RUN)):
                 found.append(_("'{name}' is not a valid name of a test set.", name=short(one)))

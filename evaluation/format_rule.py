@@ -163,7 +163,7 @@ def _check_schema(schema: Json, depth: int = MAX_SCHEMA_DEPTH) -> None:
     if isinstance(schema, bool):
         return
     if not isinstance(schema, dict) or not depth:
-        raise UserError(_("A part of the JSON schema is none, or lies too deep."))
+        raise UserError(_("A part of the JSON schema is not a schema, or is nested too deeply."))
     for name, wanted in schema.items():
         if name in IGNORED:
             continue

@@ -206,7 +206,7 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise UserError(_("'{text}' is no number.", text=text[:40])) from error
+        raise UserError(_("'{text}' is not a number.", text=text[:40])) from error
 
 
 def lines_of(sweep: Sweep) -> list[str]:

@@ -152,8 +152,8 @@ def _notes(evaluation: Evaluation, test_set: str, candidate: str, results: Resul
     if left_out := asked["exact"] + asked["near"]:
         notes.append(
             n_(
-                "{count:,} row that stands in the training data is left out, {near:,} of them in other words.",
-                "{count:,} rows that stand in the training data are left out, {near:,} of them in other words.",
+                "{count:,} row that is in the training data is left out, {near:,} of them in other words.",
+                "{count:,} rows that are in the training data are left out, {near:,} of them in other words.",
                 left_out,
                 near=asked["near"],
             )

@@ -134,7 +134,7 @@ def _print_figures(found: dict[str, Any]) -> None:
     lines = (
         (_("base model"), f"{found['base']}, {found['precision']}"),
         (_("held-out loss"), f"{found['loss_before']:.3f} -> {found['loss_after']:.3f} ({-change:+.0%})"),
-        (_("answers in manner"), f"{found['manner_before']:.0%} -> {found['manner_after']:.0%}"),
+        (_("answers in the right form"), f"{found['manner_before']:.0%} -> {found['manner_after']:.0%}"),
         (_("answers that end"), f"{found['ended']:.0%}"),
         (_("training time"), duration(found["train_seconds"])),
         (_("tokens per second"), f"{found['tokens_per_second']:.0f}"),

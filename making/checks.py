@@ -46,7 +46,7 @@ FINDINGS = {
     "repeats": _("The answer repeats itself, or its question."),
     "injected": _("The document told the teacher what to say, and it did."),
     "duplicate": _("It says nearly the same as an earlier row, or asks the same."),
-    "leaked": _("It stands in a test set, nearly word for word."),
+    "leaked": _("It is in a test set, nearly word for word."),
     "personal": _("It has a mail address, a phone or resident number, or a key."),
 }
 GROUNDED = ("question-answer", "conversation")  # recipes whose answers may say nothing but what the passage says

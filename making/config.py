@@ -84,7 +84,7 @@ class MakingConfig:
         if self.title != as_title(self.title):
             found.append(_("{setting}: {problem}", setting="title", problem=_("Control characters are not allowed.")))
         if self.teacher not in (SERVER, LOCAL) and not _PROVIDER.fullmatch(self.teacher):
-            found.append(_("'{name}' is no teacher: server, provider:NAME, or local.", name=short(self.teacher)))
+            found.append(_("'{name}' is not a teacher: server, provider:NAME, or local.", name=short(self.teacher)))
         # huggingface_hub would ask any address that stands in the place of a provider's model
         if self.teacher.startswith(PROVIDER) and self.model and not _HUB_MODEL.fullmatch(self.model):
             found.append(_("'{name}' is not a model ID.", name=short(self.model)))
@@ -92,7 +92,7 @@ class MakingConfig:
             found.append(_("'{name}' is not a valid name.", name=short(self.model)))
         if self.server and not _ADDRESS.fullmatch(self.server):
             found.append(
-                _("'{name}' is no address of a server, such as http://127.0.0.1:8000/v1.", name=short(self.server))
+                _("'{name}' is not the address of a server, such as http://127.0.0.1:8000/v1.", name=short(self.server))
             )
         for name, texts, most, longest in (
             ("documents", self.documents, MAX_DOCUMENT_NAMES, MAX_PATH_CHARACTERS),

@@ -85,7 +85,7 @@ def make(made: MadeSet, secret: Secret, pace: Pace, stop: threading.Event) -> No
                 pace.add(ROW)
         finally:
             teacher.close()
-    tell(_("Looking for rows that repeat others, or stand in your test sets"))
+    tell(_("Looking for rows that repeat others, or are in your test sets"))
     check_beside(made)
 
 

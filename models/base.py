@@ -279,7 +279,7 @@ def _check_size(base: Base, patterns: list[str]) -> None:
     size = size_of(base.model_id, base.revision, patterns) if most else 0
     if size > most:
         words = _(
-            "{model} has {size:.1f} GB; at most {most:.1f} GB are allowed here.",
+            "{model} is {size:.1f} GB; at most {most:.1f} GB are allowed here.",
             model=base.model_id,
             size=size / 1e9,
             most=most / 1e9,

@@ -163,7 +163,7 @@ TABLE = {
     "loss_zero": Diagnosis(
         _("The loss became exactly 0: nothing is learned any more."),
         _(
-            "The learning rate is too high, or the rows leave nothing to predict: check the colored tokens in the "
+            "The learning rate is too high, or the rows leave nothing to predict: check the coloured tokens in the "
             "preview."
         ),
         _calmer,

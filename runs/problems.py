@@ -58,7 +58,7 @@ def _whole_weight_problems(config: "TrainConfig") -> list[Problem]:
     if config.method == "last-n" and not config.last_layers:
         found.append(Problem("last_layers", _("Set how many layers are trained.")))
     if config.precision in QUANTISED:
-        words = _("Only an adapter can be trained on quantized weights; choose auto, bf16 or fp32.")
+        words = _("Only an adapter can be trained on quantised weights; choose auto, bf16 or fp32.")
         found.append(Problem("precision", words))
     if config.init_adapter:
         found.append(Problem("init_adapter", _("Only the method lora continues an adapter.")))

@@ -108,14 +108,14 @@ def in_own_precision(config: TrainConfig, base: Base) -> TrainConfig:
         return config
     if not config.makes_adapter:
         raise UserError(
-            _("{base} is quantized: its weights cannot be trained themselves.", base=base.model_id),
+            _("{base} is quantised: its weights cannot be trained themselves.", base=base.model_id),
             _("Choose the method lora, or the model in 16 bits{twin}.", twin=stored.named_twin()),
         )
     check_precision(config.precision, stored, base.model_id)
     if config.parallel in SPLIT_WEIGHTS:
         raise UserError(
             _(
-                "{mode} splits the weights over processes, and {base} is already quantized.",
+                "{mode} splits the weights over processes, and {base} is already quantised.",
                 mode=config.parallel,
                 base=base.model_id,
             ),

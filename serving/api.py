@@ -98,7 +98,7 @@ class Api:
         owner = owner_of(key.strip()) if kind.lower() == "bearer" else None
         if owner is None:
             words = _(
-                "This needs an API key in the header `Authorization: Bearer sk-studio-...`; this one is none or was revoked."
+                "This needs an API key in the header `Authorization: Bearer sk-studio-...`; this one is not, or it was revoked."
             )
             raise ApiError(401, words, code="invalid_api_key")
         is_list = path == MODELS or path.startswith(f"{MODELS}/")
@@ -107,7 +107,7 @@ class Api:
         if scope["method"] != ("GET" if is_list else "POST"):
             raise ApiError(
                 405,
-                _("{path} cannot be asked with {method}.", path=path, method=scope["method"]),
+                _("{path} does not take {method}.", path=path, method=scope["method"]),
                 code="method_not_supported",
             )
         caller = Caller(owner, self.address_of(request))

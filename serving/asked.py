@@ -88,9 +88,7 @@ class _Body:
         value = self.left.pop(name, default)
         if value is default or type(value) in kinds:
             return value
-        raise ApiError(
-            400, _("{name} is {value}, which it cannot be.", name=name, value=str(value)[:40]), name, "invalid_type"
-        )
+        raise ApiError(400, _("{name} cannot be {value}.", name=name, value=str(value)[:40]), name, "invalid_type")
 
     def finish(self) -> None:
         """Raise ApiError for a parameter that was not read, unless it changes nothing."""

@@ -173,7 +173,7 @@ def _check(options: argparse.Namespace) -> int:
     give(report)
     if not options.json:
         print(_("Base: {base}. {reason}", base=report["base"], reason=report["base_reason"]))
-        print(_("Columns: {columns}", columns=in_words(report["mapping"] or {}) or _("not recognized")))
+        print(_("Columns: {columns}", columns=in_words(report["mapping"] or {}) or _("not recognised")))
         for name in ("rows", "turns", "train_rows", "held_out_rows", "tokens", "trained_tokens", "longest"):
             print(f"{name}: {report.get(name)}")
         for found in report["findings"]:

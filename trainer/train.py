@@ -113,7 +113,7 @@ def train(run: Run, events: EventLog, watch: StopWatch) -> None:
     config = run.config()
     watch.max_minutes = config.max_minutes
     _meet(run, config, events)
-    _prepare(events, watch, _("Looking at the base model"))
+    _prepare(events, watch, _("Checking the base model"))
     chosen = choose_base(config.base, config.base_revision)
     # the reason is that of the launcher, which chose it
     base = replace(chosen, reason=config.base_reason or chosen.reason)

@@ -29,7 +29,7 @@ def build_datasets(browser_key: gr.BrowserState, name_box: gr.Textbox) -> None:
             True, label=_("Private: only you can see it"), info=_("An existing repository keeps its visibility.")
         )
         license_dropdown = gr.Dropdown(
-            LICENSES, value="", label=_("License"), info=_("Of the rows. Empty: not stated.")
+            LICENSES, value="", label=_("Licence"), info=_("Of the rows. Empty: not stated.")
         )
         with gr.Row():
             plan_button = gr.Button(_("Preview the push"), size="sm", min_width=100)

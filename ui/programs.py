@@ -194,7 +194,7 @@ def evaluate(
     """
     visitor = program_of(token, request)
     if not isinstance(config, dict | None):
-        raise UserError(_("The settings are no object."), _('They look like {"test_sets": ["general"]}.'))
+        raise UserError(_("The settings are not an object."), _('They look like {"test_sets": ["general"]}.'))
     values = asdict(default_config(visitor.owner, adapter)) | (config or {})
     wanted = EvaluationConfig.from_dict(values | {"base": checked_base(str(values["base"])) if values["base"] else ""})
     return _evaluation_facts(start_evaluation(wanted, visitor.owner, visitor.hub_token))

@@ -14,7 +14,7 @@ FIRST_LOOK = _("Preview the push first: it shows every file and what it would ch
 def license_in(value: object) -> str:
     """Return the licence that was chosen. Raises UserError for one that is not in the list."""
     if (value or "") not in LICENSES:
-        raise UserError(_("This license is not in the list."), _("Choose one from the list."))
+        raise UserError(_("This licence is not in the list."), _("Choose one from the list."))
     return str(value or "")
 
 

@@ -64,9 +64,7 @@ def max_bytes(name: str) -> int:
 def _check_size(path: Path, most: int) -> None:
     """Raise UserError for a file of more than `most` bytes."""
     if path.stat().st_size > most:
-        words = _(
-            "{file} has {size:.1f} MB, more than that of any adapter.", file=path.name, size=path.stat().st_size / 1e6
-        )
+        words = _("{file} is {size:.1f} MB, more than any adapter's.", file=path.name, size=path.stat().st_size / 1e6)
         raise UserError(words, NOT_IMPORTED)
 
 

@@ -166,8 +166,8 @@ class _Gathering:
         """Note how many files of other kinds there are."""
         if others:
             words = n_(
-                "{count:,} file in '{name}' is no document.",
-                "{count:,} files in '{name}' are no documents.",
+                "{count:,} file in '{name}' is not a document.",
+                "{count:,} files in '{name}' are not documents.",
                 others,
                 name=shown(name),
             )

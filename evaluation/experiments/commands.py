@@ -25,7 +25,7 @@ def add_bundle_jobs(jobs, follow: Callable[[Experiment], int]) -> None:
 
     price = add_job(jobs, "plan", _plan, _("what an experiment takes, or what is left of it"), named="FILE_OR_ID")
     price.add_argument("--job", metavar="FLAVOR", help=_("its runs as jobs on a machine of `python -m jobs hardware`"))
-    made = add_job(jobs, "bundle", _bundle, _("write a zip with which anybody can make it again"), named="ID")
+    made = add_job(jobs, "bundle", _bundle, _("write a zip with which anyone can run it again"), named="ID")
     made.add_argument("--folder", type=Path, default=Path(), metavar="FOLDER", help=_("where to [this folder]"))
     made.add_argument("--without-data", action="store_true", help=_("leave the rows out"))
     add_job(jobs, "rerun", again, _("start the experiment of such a zip anew"), named="ZIP")

@@ -265,7 +265,7 @@ NOTES = [
             "others at 60 %” is DP's shape and not that of DDP, which accelerate starts."
         ),
         _(
-            "The script trains with both on the GPUs that are there and tells tokens a second; there is no DP in this app."
+            "The script trains with both on the GPUs that are there and reports tokens per second; there is no DP in this app."
         ),
         (PARALLEL,),
         needs="gpus",
@@ -312,8 +312,8 @@ NOTES = [
         "history",
         _("History in the prompt helps recall."),
         _(
-            "True, and there is no other memory: of a conversation a model knows only what stands in its prompt. In long prompts "
-            "what stands in the middle is recalled worst."
+            "True, and there is no other memory: of a conversation a model knows only what is in its prompt. In long prompts "
+            "what is in the middle is recalled worst."
         ),
         _(
             "The base and a LoRA on it are asked 40 questions on what was said before, with these turns in the prompt and "

@@ -172,10 +172,10 @@ def look_for_checkpoints(wanted: str, account: Account) -> Offer:
         )
     for name, size in files.items():
         if size > max_bytes(name):
-            words = _("{file} of {repo} has {size:,.0f} MB.", file=name, repo=repo_id, size=size / 1e6)
+            words = _("{file} of {repo} is {size:,.0f} MB.", file=name, repo=repo_id, size=size / 1e6)
             raise UserError(words, NOT_DOWNLOADED)
     if sum(files.values()) > MAX_REPO_BYTES:
-        words = _("{repo} has {size:.1f} GB.", repo=repo_id, size=sum(files.values()) / 1e9)
+        words = _("{repo} is {size:.1f} GB.", repo=repo_id, size=sum(files.values()) / 1e9)
         raise UserError(words, NOT_DOWNLOADED)
     return Offer(repo_id, info.sha, files, [file for file in info.siblings if file.rfilename in files])
 

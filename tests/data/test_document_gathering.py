@@ -43,7 +43,7 @@ def test_a_zip_gives_its_documents_by_names_that_may_be_shown(tmp_path, monkeypa
     (tmp_path / "opened").mkdir()
     found, notes = gather([tmp_path / "a.zip"], tmp_path / "opened")
     assert [one.name for one in found] == ["a [31m .txt", "a [31m .txt (2)", "sub/b.MD", "안내.txt"]
-    assert notes == ["3 files in 'a.zip' are no documents."]
+    assert notes == ["3 files in 'a.zip' are not documents."]
     monkeypatch.setattr(gathering, "MAX_DOCUMENTS", 2)
     assert str(gather([tmp_path / "a.zip"], tmp_path)[1][1]) == "2 documents are left out. At most 2 are read at once."
 

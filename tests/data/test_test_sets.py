@@ -83,7 +83,7 @@ def test_rows_stay_in_their_order_whatever_their_kind(made):
     one = made([PAIR, choice, {"text": "plain"}, PAIR, choice])
     assert [item["answer"] for item in one.items()] == ["Hello", "y", "Hello", "y"]
     assert [item["number"] for item in one.items()] == [1, 2, 3, 4] and one.rows == 4
-    assert one.notes == ("1 row is no question with an answer and is left out.",)
+    assert one.notes == ("1 row is not a question with an answer and is left out.",)
 
 
 def test_plain_text_alone_is_a_set_of_texts(made, tmp_path):

@@ -67,7 +67,7 @@ def test_show_prints_a_table_with_intervals_verdicts_and_notes(capsys):
     assert "87.5 (" in line and "Better by 62.5 points" in line
     (same,) = [line for line in said.splitlines() if "Ends by itself" in line and " a " in line]
     assert "Better" not in same and "Worse" not in same
-    assert "Even or not" in said and "3 rows that stand in the training data" in said
+    assert "Even or not" in said and "3 rows that are in the training data" in said
     assert main(["show", "one", "--rows", "exact", "--count", "1"]) == 0
     said = capsys.readouterr().out
     assert "Is 11 even?" in said and "Right: no" in said and "I do not know" in said and "a (100.0): no" in said

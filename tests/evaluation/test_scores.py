@@ -225,7 +225,7 @@ def test_a_regular_expression_that_takes_for_ever_is_given_up(rule):
         ('{"allOf": []}', "'allOf'"),
         ('{"type": "text"}', "'type' has a value that cannot be used"),
         ('{"items": {"maxLength": "3"}}', "'maxLength' has a value"),
-        ('{"items": ' * 30 + "{}" + "}" * 30, "lies too deep"),
+        ('{"items": ' * 30 + "{}" + "}" * 30, "nested too deeply"),
         ('{"a":' * 20_000, "more than 4,000 characters"),
         ("a" * 501, "more than 500 characters"),
         ("(" * 500, "is not a regular expression"),

@@ -111,10 +111,10 @@ def test_a_title_does_not_tell_whether_a_file_is_there(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"server": "file:///etc/passwd"}, "no address"),
-        ({"server": "http://user:pass@host/v1"}, "no address"),
-        ({"server": "http://host/v1?key=1"}, "no address"),
-        ({"teacher": "provider:../x"}, "no teacher"),
+        ({"server": "file:///etc/passwd"}, "not the address"),
+        ({"server": "http://user:pass@host/v1"}, "not the address"),
+        ({"server": "http://host/v1?key=1"}, "not the address"),
+        ({"teacher": "provider:../x"}, "not a teacher"),
         ({"teacher": "provider:auto", "model": ""}, "Name the model"),
         ({"teacher": "provider:auto", "model": "http://169.254.169.254/latest"}, "not a model ID"),
         ({"teacher": "provider:hf-inference", "model": "https://internal/v1"}, "not a model ID"),

@@ -144,7 +144,7 @@ def test_it_is_said_when_it_is_chosen_and_followed_to_the_estimate(quantised, ti
 
 def test_weights_that_processes_would_split_are_refused(quantised):
     _, folder = quantised
-    with pytest.raises(UserError, match=r"fsdp2 splits .* already quantized\. Use ddp or zero2"):
+    with pytest.raises(UserError, match=r"fsdp2 splits .* already quantised\. Use ddp or zero2"):
         in_own_precision(TrainConfig(parallel="fsdp2"), choose_base(str(folder)))
 
 

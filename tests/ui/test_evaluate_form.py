@@ -49,7 +49,7 @@ def test_a_few_shot_prompt_alone_can_be_compared_with_the_base():
         ((["coach"], False, [], [], *SETTINGS), "No test set is chosen"),
         ((None, None, None, None, *SETTINGS), "No adapter is chosen"),
         (({"a": 1}, True, 5, [], *SETTINGS), "No test set is chosen"),
-        ((["../x"], False, ["general"], [], *SETTINGS), "no candidate"),
+        ((["../x"], False, ["general"], [], *SETTINGS), "not a candidate"),
         ((["coach"], False, ["../x"], [], *SETTINGS), "not a valid name"),
         ((["coach"], False, ["general"], [], "", 3, 10**9, 0, 0, ""), "max_new_tokens"),
         ((["coach"], False, ["general"], [], "", None, 64, 0, 0, ""), "shots"),

@@ -53,8 +53,8 @@ def test_a_second_press_before_the_next_pair_is_seen_is_no_verdict():
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
-        ((SET, ADAPTER, ""), "Say who judges first"),
-        ((SET, ADAPTER, ["x"]), "Say who judges first"),
+        ((SET, ADAPTER, ""), "First say who judges"),
+        ((SET, ADAPTER, ["x"]), "First say who judges"),
         (("x", ADAPTER, HERS), "no two different answers"),
         ((SET, "base", HERS), "no two different answers"),
         (([], {}, HERS), "no two different answers"),

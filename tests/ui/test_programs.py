@@ -109,7 +109,7 @@ def test_a_program_trains_on_its_file_follows_the_run_and_takes_the_adapter(clie
         ("stop", ["unknown"], "There is no run"),
         ("export", ["unknown"], "There is no adapter"),
         ("evaluate", ["unknown"], "There is no adapter"),
-        ("evaluate", ["", 5], "no object"),
+        ("evaluate", ["", 5], "not an object"),
         ("evaluation", ["../x"], "not a valid name"),
         ("evaluation", ["unknown"], "There is no evaluation"),
         ("pull", [{"a": 1}], "not the name of a repository"),

@@ -48,7 +48,7 @@ def build_mix(browser_key: gr.BrowserState, picked: gr.Textbox) -> MixSection:
             min_width=220,
         )
         title_box = gr.Textbox(
-            label=_("Name"), max_length=MAX_TITLE_CHARACTERS, info=_("Empty: what it was made of."), min_width=220
+            label=_("Name"), max_length=MAX_TITLE_CHARACTERS, info=_("Empty: named after its parts."), min_width=220
         )
     kind_radio = gr.Radio([(f"{kind}: {words}", kind) for kind, words in KINDS.items()], value="svd", label=_("How"))
     density_slider = gr.Slider(0.05, 1, DENSITY, step=0.05, label=_("Part of the values that is kept"), visible=False)
@@ -113,4 +113,4 @@ def _weights(typed: object, adapters: Sequence[Adapter]) -> list[float]:
     try:
         return [float(word) for word in words] or [1 / len(adapters)] * len(adapters)
     except ValueError as error:
-        raise UserError(_("The weights are no numbers."), _("Enter them as in 0.7 0.3.")) from error
+        raise UserError(_("The weights are not numbers."), _("Enter them as in 0.7 0.3.")) from error

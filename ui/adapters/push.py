@@ -69,7 +69,7 @@ def build_push(browser_key: gr.BrowserState, picked: gr.Textbox) -> PushSection:
                 interactive=False,
             )
             license_dropdown = gr.Dropdown(
-                LICENSES, value="", label=_("License"), info=_("Empty: the base's."), interactive=False
+                LICENSES, value="", label=_("Licence"), info=_("Empty: the base's."), interactive=False
             )
             with gr.Row(visible=False) as base_row:
                 base_box = gr.Textbox(

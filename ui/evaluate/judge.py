@@ -112,7 +112,7 @@ def pair_views(evaluation: Evaluation, test_set: object, candidate: object, name
     """Return updates for the pair, its id, and the row of verdicts: the next pair that this judge has not judged."""
     pairs, judge_name = compared_pairs(evaluation, test_set, candidate), as_title(name if isinstance(name, str) else "")
     if not judge_name:
-        return [hint_html(_("Say who judges first: a name or a letter.")), "", gr.Row(visible=False)]
+        return [hint_html(_("First say who judges: a name or a letter.")), "", gr.Row(visible=False)]
     pair = next_pair(pairs, read_judgements(evaluation.folder), judge_name)
     if pair is None:
         words = _("You have judged all of them.") if pairs else _("There are no two different answers to judge.")

@@ -93,7 +93,7 @@ def _build_recipe() -> dict[str, Any]:
     own = gr.Textbox(
         label=_("Your recipe"),
         info=_(
-            "What the teacher is asked. {names} are filled in where they stand.", names="{passage} {examples} {topic}"
+            "What the teacher is asked. {names} are filled in where they appear.", names="{passage} {examples} {topic}"
         ),
         lines=5,
         **lines,
@@ -117,7 +117,7 @@ def _build_teacher() -> tuple[dict[str, Any], gr.Textbox, gr.HTML]:
     with gr.Row(elem_classes="fields", visible=not on_space()) as own_server:
         server = gr.Textbox(label=_("Address of the server"), placeholder="http://127.0.0.1:8000/v1", min_width=180)
         key_box = gr.Textbox(
-            label=_("Its key, where it wants one"), type="password", max_length=MAX_KEY_CHARACTERS, min_width=140
+            label=_("Its key, if it needs one"), type="password", max_length=MAX_KEY_CHARACTERS, min_width=140
         )
     model = gr.Dropdown([], value=None, label=_("Model"), allow_custom_value=True)
     teacher_html = gr.HTML("")

@@ -249,5 +249,7 @@ def written_messages(rows: Sequence[ReviewRow], key: object, written: object) ->
     messages = row.messages if row else []
     is_whole = isinstance(texts, list) and len(texts) == len(messages) and all(isinstance(one, str) for one in texts)
     if not messages or not is_whole:
-        raise UserError(_("This row cannot be changed so."), _("Show it again, and shorten it where it is too long."))
+        raise UserError(
+            _("This row cannot be changed like this."), _("Show it again, and shorten it where it is too long.")
+        )
     return [Message(role=one["role"], content=text) for one, text in zip(messages, texts, strict=True)]

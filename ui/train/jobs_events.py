@@ -198,7 +198,7 @@ def stop_job(run: Run, token: gr.OAuthToken | None) -> bool:
     account = account_of(token_of(token.token if token else None))
     if run.stop_file.exists():
         end_job(run, account.token)
-        gr.Info(_("The job is being canceled. Its last checkpoint is on Hugging Face."))
+        gr.Info(_("The job is being cancelled. Its last checkpoint is on Hugging Face."))
     else:
         ask_to_stop(job_repo(run, account), account)
         run.request_stop()

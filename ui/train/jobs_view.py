@@ -14,7 +14,7 @@ from runs.run import Run, RunState
 from ui.hints import hint_html, link_html
 
 STOPPING = _(
-    "The job was asked to stop. It saves what it learned and ends within minutes. Canceling ends it at once, and the steps "
+    "The job was asked to stop. It saves what it learned and ends within minutes. Cancelling ends it at once, and the steps "
     "since its last checkpoint are lost."
 )
 FIRST_LOOK = _("See the cost first. Nothing starts before you have seen the maximum it can cost.")

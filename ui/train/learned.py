@@ -51,9 +51,9 @@ def _finished(run: Run, state: RunState) -> str:
     )
     parts = [f"<p class='headline'>{html.escape(headline)}</p>"]
     if before is None or after is None:
-        nothing = _("No example was held out, so nothing tells how well it does on new ones.")
+        nothing = _("No example was held out, so nothing shows how well it does on new ones.")
         too_early = _(
-            "It ended before the held-out examples were read, so nothing tells yet how well it does on new ones."
+            "It ended before the held-out examples were read, so nothing shows yet how well it does on new ones."
         )
         parts.append(hint_html(too_early if state.metrics.get("held_out_rows") else nothing))
     elif after > before:
