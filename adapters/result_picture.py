@@ -106,7 +106,7 @@ def draw_result(result: Result) -> bytes | None:
             return None
         if sample:
             _write_sample(draw, y + 26, sample)
-        missing = _("Words in letters that no font of this computer has are left out.")
+        missing = _("Words that no font of this computer can show are left out.")
         parts = [_("Made with TinyLlama Studio."), *([] if has_name and sample == result.sample else [missing])]
         _write(draw, HEIGHT - 44, joined(parts), 18, SUBDUED)
     return png(image)

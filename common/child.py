@@ -118,7 +118,7 @@ def ask_child(
         if stop and stop.is_set():
             raise UserError(_("Stopped."), _("Nothing was kept."))
         if time.monotonic() > end:
-            raise UserError(_("Its {minutes:,} minutes are over.", minutes=max_minutes), _("Nothing was kept."))
+            raise UserError(_("Its limit of {minutes:,} minutes is over.", minutes=max_minutes), _("Nothing was kept."))
         for line in lines:
             with suppress(ValueError, KeyError, TypeError):  # a library's word, not ours
                 tell(*unpacked(json.loads(line)["tells"]))

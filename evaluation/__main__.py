@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         "--rows", choices=list(SCORES), help=_("the questions at which two candidates differ most in a score")
     )
     show.add_argument("--count", type=int, default=10, help=_("how many questions of each test set [10]"))
-    add_job(jobs, "stop", _stop, _("end one and keep what is there"), named="ID")
+    add_job(jobs, "stop", _stop, _("end one and keep the results so far"), named="ID")
     add_job(jobs, "resume", _resume, _("go on where it was"), named="ID")
     add_job(jobs, "delete", _delete, _("delete one for good"), named="ID")
     both = add_job(jobs, "compare", _compare, _("all candidates of two evaluations"), named="ID")
@@ -222,7 +222,7 @@ def _show_rows(evaluation: Evaluation, score: str, count: int) -> int:
 
 def _stop(options: argparse.Namespace) -> int:
     request_stop(find_evaluation(options.name))
-    print(_("It stops after the answers that are being written, and keeps what is there."))
+    print(_("It stops after the answers that are being written, and keeps the results so far."))
     return 0
 
 

@@ -39,7 +39,7 @@ class EvaluationConfig:
         0, "Questions of each test set, drawn with the seed; 0 asks all.", GROUP, low=0, high=1_000_000
     )
     max_minutes: int = setting(
-        0, "After so many minutes it stops and keeps what is there; 0: no limit.", GROUP, low=0, high=100_000
+        0, "After so many minutes it stops and keeps the results so far; 0: no limit.", GROUP, low=0, high=100_000
     )
     format_rule: str = setting(
         "",

@@ -146,7 +146,7 @@ def keep_judgement(folder: Path, pair: Pair, choice: Choice, judge: str, prompt:
     if choice not in get_args(Choice) or not name:
         raise UserError(_("Choose an answer, or a tie, and say who judges."))
     if file.exists() and file.stat().st_size > MAX_JUDGEMENTS_BYTES:
-        raise UserError(_("This evaluation has as many judgements as are kept."))
+        raise UserError(_("This evaluation can keep no more judgements."))
     line: Judgement = {
         "test_set": pair.test_set,
         "item": pair.item,

@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif evaluation.stop_file.exists():
             pace.end("stopped", _("Stopped."), GO_ON)
         else:
-            pace.end("stopped", _("Its {minutes:,} minutes are over.", minutes=config.max_minutes), GO_ON)
+            pace.end("stopped", _("Its limit of {minutes:,} minutes is over.", minutes=config.max_minutes), GO_ON)
         return 0
     except Exception as error:
         known = as_user_error(error)

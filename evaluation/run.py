@@ -34,7 +34,7 @@ from runs.run import UNFINISHED, settings_written_at
 Status = Literal["waiting", "running", "done", "stopped", "failed", "interrupted"]
 UNDER_WAY: tuple[Status, ...] = ("waiting", "running")
 PREPARING = _("Preparing")
-GO_ON = _("What is there is kept. Press 'Resume evaluation' to go on.")
+GO_ON = _("The results so far are kept. Press 'Resume evaluation' to go on.")
 MAX_PROGRESS_BYTES = 100_000
 MAX_VERSIONS_BYTES = 1_000_000
 

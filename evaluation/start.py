@@ -260,16 +260,16 @@ def _check_turn(owner: str) -> None:
     allowed, under_way = limits().queue, processes_of(Evaluation.module)
     if allowed and under_way >= allowed:
         words = n_(
-            "{count} evaluation is under way here; that is the most.",
-            "{count} evaluations are under way here; that is the most.",
+            "{count} evaluation is under way here, the maximum.",
+            "{count} evaluations are under way here, the maximum.",
             under_way,
         )
         raise UserError(words, _("Try again later."))
     most = limit("STUDIO_MAX_EVALUATIONS_PER_USER", 1)
     if is_busy(owner, most, all_evaluations):
         words = n_(
-            "{limit} evaluation of yours is under way; that is the most here.",
-            "{limit} evaluations of yours are under way; that is the most here.",
+            "{limit} evaluation of yours is under way, the maximum here.",
+            "{limit} evaluations of yours are under way, the maximum here.",
             most,
             limit=most,
         )

@@ -30,7 +30,7 @@ from making.config import MakingConfig
 from models.messages import Message
 from runs.run import UNFINISHED, settings_written_at
 
-GO_ON = _("What is there is kept. Press 'Resume making' to go on.")
+GO_ON = _("The rows so far are kept. Press 'Resume making' to go on.")
 MAX_PASSAGE_CHARACTERS = 4_000
 MAX_ROW_BYTES = 2**20  # of a line of rows.jsonl
 MAX_SUMMARY_BYTES = 1_000_000

@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         known = as_user_error(error)
         if stop.is_set():  # then it is what a library made of the stop
-            words = _("Its {minutes:,} minutes are over.", minutes=limits().minutes)
+            words = _("Its limit of {minutes:,} minutes is over.", minutes=limits().minutes)
             pace.end("stopped", _("Stopped.") if made.stop_file.exists() else words, GO_ON)
             return 0
         if known is None:

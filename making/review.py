@@ -93,7 +93,7 @@ def decide(made: MadeSet, keys: Sequence[str], decision: Decision, messages: lis
         act["findings"] = check_row(MadeRow(**{**row, "messages": act["messages"]}), passage, made.config())
     if _bytes_of(made.decisions_file) > MAX_DECISIONS_BYTES:
         raise UserError(
-            _("More was decided on these rows than is kept."), _("Use the accepted rows, and make another set.")
+            _("No more decisions on these rows can be kept."), _("Use the accepted rows, and make another set.")
         )
     append_json_line(made.decisions_file, act)
 

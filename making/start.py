@@ -185,16 +185,16 @@ def _check_turn(owner: str) -> None:
     allowed, under_way = limits().queue, processes_of(MadeSet.module)
     if allowed and under_way >= allowed:
         words = n_(
-            "{count} made set is under way here; that is the most.",
-            "{count} made sets are under way here; that is the most.",
+            "{count} made set is under way here, the maximum.",
+            "{count} made sets are under way here, the maximum.",
             under_way,
         )
         raise UserError(words, _("Try again later."))
     most = limit("STUDIO_MAX_MADE_SETS_PER_USER", 1)
     if is_busy(owner, most, all_made):
         words = n_(
-            "{limit} made set of yours is under way; that is the most here.",
-            "{limit} made sets of yours are under way; that is the most here.",
+            "{limit} made set of yours is under way, the maximum here.",
+            "{limit} made sets of yours are under way, the maximum here.",
             most,
             limit=most,
         )

@@ -38,14 +38,14 @@ LIMITED = (429, 503)
 MALFORMED = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 FINAL = {
     401: _("The teacher refuses the key or token (401)."),
-    402: _("The teacher wants to be paid: the credits of this account are used up (402)."),
-    403: _("The teacher does not let this key or token ask it (403)."),
+    402: _("This account has no credits left for the teacher (402)."),
+    403: _("This key or token may not use the teacher (403)."),
     404: _("There is no such model at this teacher (404)."),
 }
 HINTS = {
     401: _("Enter the key again, or sign in again, and resume."),
-    402: _("Buy credits or choose another teacher. What is there is kept."),
-    403: _("Inference Providers need a sign-in that allows them (inference-api). What is there is kept."),
+    402: _("Buy credits or choose another teacher. The rows so far are kept."),
+    403: _("Inference Providers need a sign-in that allows them (inference-api). The rows so far are kept."),
     404: _("Choose one of the models that it has."),
 }
 

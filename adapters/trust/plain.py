@@ -55,7 +55,7 @@ def plain_config(config: dict[str, Any], has_initial: bool) -> dict[str, Any]:
     )
     if not has_initial:
         raise UserError(
-            joined([words, _("Without its initial weights it cannot be told what was learned.")]),
+            joined([words, _("Without its initial weights it is unclear what was learned.")]),
             _("Save it with path_initial_model_for_weight_conversion, or add them in a folder named pissa_init."),
         )
     patterns = config.get("rank_pattern"), config.get("alpha_pattern")

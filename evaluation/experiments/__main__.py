@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     add_job(jobs, "start", _start, _("start one and follow it; Ctrl-C stops it"), named="FILE")
     add_job(jobs, "list", _list, _("all experiments"))
     add_job(jobs, "show", _show, _("how far each cell is"), named="ID")
-    add_job(jobs, "stop", _stop, _("stop one and keep what is there"), named="ID")
+    add_job(jobs, "stop", _stop, _("stop one and keep the results so far"), named="ID")
     add_job(jobs, "resume", _resume, _("go on where it was; what failed is tried again"), named="ID")
     add_job(jobs, "add-seeds", _add_seeds, _("train and ask each arm with more seeds"), named="ID").add_argument(
         "seeds", metavar="SEEDS", help=_("whole numbers, separated by commas")
@@ -112,7 +112,7 @@ def _show(options: argparse.Namespace) -> int:
 
 def _stop(options: argparse.Namespace) -> int:
     request_stop(find_experiment(options.name))
-    print(_("It stops after the step or the answers that are being computed, and keeps what is there."))
+    print(_("It stops after the step or the answers that are being computed, and keeps the results so far."))
     return 0
 
 

@@ -28,7 +28,7 @@ from runs.events import Metrics
 from runs.run import UNFINISHED, settings_written_at
 
 Status = Literal["waiting", "searching", "training", "evaluating", "done", "failed", "stopped", "interrupted"]
-GO_ON = _("What is there is kept. Press 'Resume experiment' to go on.")
+GO_ON = _("The results so far are kept. Press 'Resume experiment' to go on.")
 MAX_SPLIT_BYTES = MAX_RATES_BYTES = 1_000_000
 
 

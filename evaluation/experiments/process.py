@@ -115,8 +115,8 @@ class Work:
         while self.experiment.folder.is_dir() and not self.experiment.stop_file.exists():
             if most and time.monotonic() - began > 60 * most:
                 self.why = n_(
-                    "Stopped after {count:,} minute: that is the most here.",
-                    "Stopped after {count:,} minutes: that is the most here.",
+                    "Stopped after {count:,} minute, the maximum here.",
+                    "Stopped after {count:,} minutes, the maximum here.",
                     most,
                 )
                 break

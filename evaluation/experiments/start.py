@@ -207,16 +207,16 @@ def check_turn(owner: str) -> None:
     allowed, under_way = limits().queue, processes_of(Experiment.module)
     if allowed and under_way >= allowed:
         words = n_(
-            "{count} experiment is under way here; that is the most.",
-            "{count} experiments are under way here; that is the most.",
+            "{count} experiment is under way here, the maximum.",
+            "{count} experiments are under way here, the maximum.",
             under_way,
         )
         raise UserError(words, GO_ON)
     most = limit("STUDIO_MAX_EXPERIMENTS_PER_USER", 1)
     if is_busy(owner, most, all_experiments):
         words = n_(
-            "{limit} experiment of yours, or of all guests together, is under way; that is the most here.",
-            "{limit} experiments of yours, or of all guests together, are under way; that is the most here.",
+            "{limit} experiment of yours, or of all guests together, is under way, the maximum here.",
+            "{limit} experiments of yours, or of all guests together, are under way, the maximum here.",
             most,
             limit=most,
         )

@@ -96,6 +96,6 @@ def test_a_child_that_is_asked_ends_when_it_is_stopped_or_its_time_is_up(tmp_pat
     stop = threading.Event()
     with pytest.raises(UserError, match="Stopped"):
         asked(tmp_path, "sleep", lambda words, part: stop.set(), stop)
-    with pytest.raises(UserError, match="minutes are over"):
+    with pytest.raises(UserError, match="minutes is over"):
         asked(tmp_path, "sleep", max_minutes=0.001)
     assert "asked_child" not in " ".join(" ".join(one.cmdline()) for one in psutil.Process().children(recursive=True))

@@ -146,6 +146,6 @@ def test_what_is_no_choice_is_a_sentence(tmp_path, choice, judge):
 
 def test_a_record_has_an_end(tmp_path, monkeypatch):
     monkeypatch.setattr("evaluation.judging.MAX_JUDGEMENTS_BYTES", 1_000)
-    with pytest.raises(UserError, match="as many judgements as are kept"):
+    with pytest.raises(UserError, match="can keep no more judgements"):
         judge_all(tmp_path, lambda place: "base")
     assert 1_000 <= (tmp_path / JUDGEMENTS_FILE).stat().st_size < 1_300

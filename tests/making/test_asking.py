@@ -80,7 +80,7 @@ def test_an_answer_that_cannot_be_read_is_asked_for_twice_more_then_counted(tmp_
     [
         ("unauthorised", "refuses the key", 1),
         ("unpaid", "credits", 1),
-        ("forbidden", "does not let", 1),
+        ("forbidden", "may not use", 1),
         ("limited for long", "takes no more requests for 24 h", 1),
         ("broken", r"an error \(500\)", 5),
         ("drops", "broke off in the middle", 5),

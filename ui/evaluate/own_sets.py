@@ -45,7 +45,7 @@ def build_own_sets() -> OwnSets:
         with gr.Row(elem_classes="fields"):
             title_box = gr.Textbox(label=_("Name"), max_length=80, min_width=160)
             hub_box = gr.Textbox(label=_("ID of a dataset on the Hub"), placeholder="owner/name", min_width=160)
-            split_box = gr.Textbox("test", label=_("Its split"), max_length=MAX_SPLIT_CHARACTERS, min_width=90)
+            split_box = gr.Textbox("test", label=_("Split"), max_length=MAX_SPLIT_CHARACTERS, min_width=90)
         file = gr.File(
             label=_("Or a file: questions with answers, multiple choice, or text"),
             file_types=[*KINDS, ".gz"],

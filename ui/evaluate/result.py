@@ -65,7 +65,7 @@ def build_result() -> ResultView:
     chosen = build_chosen(_("Evaluation"))
     status = gr.HTML(hint_html(EMPTY, "hint nothing-yet"), elem_classes="status")
     with gr.Row():
-        stop_button = gr.Button(_("Stop and keep what was asked"), visible=False, min_width=150)
+        stop_button = gr.Button(_("Stop and keep the results"), visible=False, min_width=150)
         resume_button = gr.Button(_("Resume evaluation"), visible=False, min_width=140)
         table_button = gr.Button(_("Table (.csv)"), visible=False, min_width=90)
         answers_button = gr.Button(_("Answers (.jsonl)"), visible=False, min_width=90)

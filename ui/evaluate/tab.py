@@ -129,7 +129,7 @@ def _wire_run(form: EvaluateForm, view: ResultView, browser_key: gr.BrowserState
     @shown
     def on_stop(token: gr.OAuthToken | None, key, evaluation_id):
         request_stop(own_evaluation(evaluation_id, owner_of(key, token)))
-        gr.Info(str(_("Stopping; what was asked is kept.")))
+        gr.Info(str(_("Stopping; the results so far are kept.")))
 
     @shown
     def on_resume(token: gr.OAuthToken | None, key, evaluation_id):

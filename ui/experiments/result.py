@@ -62,7 +62,7 @@ def build_result() -> ResultView:
     chosen = build_chosen(_("Experiment"))
     status = gr.HTML(hint_html(EMPTY, "hint nothing-yet"), elem_classes="status")
     with gr.Row():
-        stop_button = gr.Button(_("Stop and keep what is there"), visible=False, min_width=150)
+        stop_button = gr.Button(_("Stop and keep the results"), visible=False, min_width=150)
         resume_button = gr.Button(_("Resume experiment"), visible=False, min_width=140)
     grid = gr.HTML()
     found = gr.HTML()

@@ -245,7 +245,7 @@ def _wire_run(form: ExperimentForm, view: ResultView, browser_key: gr.BrowserSta
     @shown
     def on_stop(token: gr.OAuthToken | None, key, experiment_id):
         request_stop(own_experiment(experiment_id, owner_of(key, token)))
-        gr.Info(str(_("Stopping; what is there is kept.")))
+        gr.Info(str(_("Stopping; the results so far are kept.")))
 
     @shown
     def on_resume(token: gr.OAuthToken | None, key, experiment_id):
