@@ -27,6 +27,7 @@ from common.language import english
 from common.paths import LOCAL_OWNER, slug
 from common.words import duration
 from data.settings import EXAMPLE
+from evaluation.background import request_stop
 from evaluation.experiments.bundle import check_against, write_bundle
 from evaluation.experiments.bundle import rerun as start_again
 from evaluation.experiments.config import HELD_OUT, ExperimentConfig
@@ -34,7 +35,6 @@ from evaluation.experiments.experiment import Experiment, find_experiment
 from evaluation.experiments.start import resume, start
 from evaluation.experiments.verdicts import FINDINGS, verdicts
 from evaluation.run import Progress, read_progress
-from evaluation.start import request_stop
 from models.base import EMBEDDED
 from studio import Experimenting
 

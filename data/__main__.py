@@ -29,6 +29,7 @@ from common.errors import UserError
 from common.language import _, joined, n_
 from common.paths import LOCAL_OWNER
 from data.hub_jobs import add_hub_jobs
+from evaluation.background import delete_work, request_stop
 from evaluation.follow import count_of, follow, progress_as_json, say_end
 from evaluation.run import Progress, read_progress
 from making.checks import FINDINGS
@@ -37,7 +38,7 @@ from making.made import MadeSet, find_made, list_made, read_summary
 from making.plan import plan
 from making.recipes import own_recipe
 from making.review import ReviewRow, count_findings, decide, keep, read_review, undo
-from making.start import MAX_KEY_CHARACTERS, delete_made, request_stop, resume, start
+from making.start import MAX_KEY_CHARACTERS, resume, start
 from models.hub.client import token_of
 from runs.commands import add_flag, given_settings
 
@@ -251,7 +252,7 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _delete(options: argparse.Namespace) -> int:
-    delete_made(find_made(options.name))
+    delete_work(find_made(options.name))
     print(_("Deleted: {name}", name=options.name))
     return 0
 

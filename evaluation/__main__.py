@@ -28,21 +28,14 @@ from common.language import _, joined, n_
 from data.settings import DataSettings
 from data.test_sets import delete_test_set, keep_test_set, list_test_sets
 from evaluation import harness
+from evaluation.background import delete_work, request_stop
 from evaluation.config import ADAPTER, BASE, FEW_SHOT, EvaluationConfig
 from evaluation.follow import count_of, follow, progress_as_json, say_end
 from evaluation.model_judge import PROMPT_FILE, find_judge, judge_evaluation, judge_prompt
 from evaluation.results import Line
 from evaluation.run import Evaluation, Progress, candidate_title, find_evaluation, list_evaluations, read_progress
 from evaluation.scores import SCORES
-from evaluation.start import (
-    DEFAULT_TEST_SETS,
-    default_config,
-    delete_work,
-    keep_file,
-    request_stop,
-    resume,
-    start,
-)
+from evaluation.start import DEFAULT_TEST_SETS, default_config, keep_file, resume, start
 from evaluation.table import compare, read_table, rows_that_differ
 from models.hub.client import token_of
 from runs.commands import add_flag, given_settings

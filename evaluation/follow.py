@@ -6,8 +6,8 @@ from typing import Any
 from common.command_line import printable
 from common.language import _, joined
 from common.words import duration
+from evaluation.background import request_stop
 from evaluation.run import Background, Progress, read_progress
-from evaluation.start import request_stop
 
 POLL_SECONDS = 0.5
 SHOW_SECONDS = 10.0

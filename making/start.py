@@ -19,16 +19,8 @@ from common.hosted import on_space
 from common.language import _, n_
 from common.limits import limit
 from common.mix import with_whole_paths
-from common.paths import GUEST_PREFIX, LOCAL_OWNER, as_title, making_folder
-from evaluation.start import (
-    delete_work,
-    has_ended,
-    is_busy,
-    make_and_start,
-    processes_of,
-    request_stop,
-    start_process,
-)
+from common.paths import LOCAL_OWNER, as_title, making_folder
+from evaluation.background import check_turn, has_ended, make_and_start, start_process
 from making.config import ADAPTER, LOCAL, PROVIDER, SERVER, MakingConfig
 from making.made import MadeSet, all_made, list_made
 from making.recipes import recipe_problem
@@ -36,7 +28,6 @@ from making.teacher import Secret
 from models.base import AUTO, choose_base
 from models.hub.client import Token
 from models.hub.errors import sign_in_words
-from runs.closing import check_open
 from runs.disk import check_room_on_disk
 from runs.fields import short
 from runs.limits import limits
@@ -44,8 +35,6 @@ from runs.queue import lock
 
 ROW_BYTES = 10_000  # of a row with its passage, its prompt and its answer
 MAX_KEY_CHARACTERS = 4_000
-
-__all__ = ["delete_made", "request_stop", "resolve", "resume", "server_models", "start"]
 
 
 def start(config: MakingConfig, owner: str = LOCAL_OWNER, token: Token = False, key: str | None = None) -> MadeSet:
@@ -80,11 +69,6 @@ def resume(made: MadeSet, token: Token = False, key: str | None = None) -> None:
         check_room_on_disk(made.owner, config.rows * ROW_BYTES)
         _check_turn(made.owner)
         start_process(made, json.dumps(secret))
-
-
-def delete_made(made: MadeSet) -> None:
-    """Delete a made set for good; rows that were kept from it stay. Raises UserError while it is running."""
-    delete_work(made)
 
 
 def resolve(config: MakingConfig, owner: str = LOCAL_OWNER) -> MakingConfig:
@@ -178,26 +162,22 @@ def _secret(config: MakingConfig, owner: str, token: Token, key: str | None) -> 
 
 
 def _check_turn(owner: str) -> None:
-    """Raise UserError when `owner`, or all guests together, have as many under way as STUDIO_MAX_MADE_SETS_PER_USER allows, or
-    everybody together as many as runs may wait (STUDIO_MAX_QUEUE): each is a process.
-    """
-    check_open()
-    allowed, under_way = limits().queue, processes_of(MadeSet.module)
-    if allowed and under_way >= allowed:
-        words = n_(
+    """Raise UserError when `owner` has to wait: STUDIO_MAX_MADE_SETS_PER_USER."""
+    check_turn(
+        owner,
+        all_made,
+        MadeSet,
+        "STUDIO_MAX_MADE_SETS_PER_USER",
+        lambda count: n_(
             "{count} made set is under way here, the maximum.",
             "{count} made sets are under way here, the maximum.",
-            under_way,
-        )
-        raise UserError(words, _("Try again later."))
-    most = limit("STUDIO_MAX_MADE_SETS_PER_USER", 1)
-    if is_busy(owner, most, all_made):
-        words = n_(
+            count,
+        ),
+        lambda most: n_(
             "{limit} made set of yours is under way, the maximum here.",
             "{limit} made sets of yours are under way, the maximum here.",
             most,
             limit=most,
-        )
-        if owner.startswith(GUEST_PREFIX):
-            words = _("A made set of another guest is under way; guests take turns here.")
-        raise UserError(words, _("Wait for its end, then try again."))
+        ),
+        _("A made set of another guest is under way; guests take turns here."),
+    )

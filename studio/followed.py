@@ -8,13 +8,13 @@ from adapters.library import Adapter, find_adapter
 from common.errors import UserError
 from common.language import _, joined
 from evaluation import follow as followed_in_terminal
+from evaluation.background import request_stop
 from evaluation.experiments.experiment import Experiment
 from evaluation.experiments.notes import Note
 from evaluation.experiments.table import Entry, read_entries
 from evaluation.experiments.verdicts import Settled, verdicts
 from evaluation.results import Line
 from evaluation.run import Evaluation, Progress, read_progress
-from evaluation.start import request_stop
 from evaluation.table import read_table
 from making.made import MadeSet
 from making.review import ReviewRow, keep, read_review

@@ -19,9 +19,9 @@ from common.errors import UserError
 from common.hosted import on_space
 from common.language import _, n_
 from common.limits import limit
+from evaluation.background import request_stop
 from evaluation.experiments.experiment import all_experiments
 from evaluation.run import Background, all_evaluations
-from evaluation.start import request_stop
 from making.made import all_made
 from runs.closing import close
 from runs.labels import labels_of

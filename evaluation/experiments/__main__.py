@@ -22,6 +22,7 @@ from common.command_line import add_job, give, printable, run_job
 from common.errors import UserError
 from common.language import _, joined
 from common.words import duration
+from evaluation.background import request_stop
 from evaluation.experiments.cells import read_cells
 from evaluation.experiments.commands import add_bundle_jobs
 from evaluation.experiments.config import ExperimentConfig
@@ -31,7 +32,6 @@ from evaluation.experiments.start import add_seeds, delete_experiment, resume, s
 from evaluation.experiments.table import read_entries
 from evaluation.follow import count_of, follow, progress_as_json, say_end
 from evaluation.run import Progress, read_progress
-from evaluation.start import request_stop
 
 
 def main(arguments: list[str] | None = None) -> int:

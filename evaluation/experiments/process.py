@@ -22,6 +22,7 @@ from common.files import write_json
 from common.language import Sentence, _, english, joined, n_
 from common.limits import limit
 from common.paths import adapters_folder, as_title
+from evaluation.background import request_stop, start_process
 from evaluation.experiments.arms import Arm, arms_of, cells_of, needs_rate
 from evaluation.experiments.cells import (
     cell_id,
@@ -39,7 +40,6 @@ from evaluation.experiments.pace import Pace
 from evaluation.experiments.prepare import prepare_experiment
 from evaluation.experiments.results import write_results
 from evaluation.run import Evaluation, read_progress
-from evaluation.start import request_stop, start_process
 from models.hardware import find_gpus
 from runs.history import remove, remove_weights
 from runs.limits import NoRoom

@@ -1,4 +1,4 @@
-"""Starts, resumes, stops and deletes experiments. Light: no torch; all that takes long is done in a process of its own.
+"""Starts, resumes and deletes experiments. Light: no torch; all that takes long is done in a process of its own.
 
 What is compared is checked here, once, arm by arm, as the start of a run checks it; the base that was chosen stands in
 config.yaml: all arms have the same one, now and after a resume.
@@ -17,21 +17,13 @@ from common.limits import limit
 from common.mix import with_whole_paths
 from common.paths import LOCAL_OWNER, as_title, experiments_folder
 from evaluation.asked import check_test_set
+from evaluation.background import check_turn as check_turn_of
+from evaluation.background import delete_work, has_ended, make_and_start, request_stop, start_process
 from evaluation.experiments.arms import Arm, arms_of, cells_of, train_config
 from evaluation.experiments.config import HELD_OUT, ExperimentConfig, Scalar
 from evaluation.experiments.experiment import Experiment, all_experiments, list_experiments
-from evaluation.start import (
-    delete_work,
-    has_ended,
-    is_busy,
-    make_and_start,
-    processes_of,
-    request_stop,
-    start_process,
-)
 from models.base import AUTO, Base, choose_base
 from models.hardware import find_gpus, on_zero_gpu
-from runs.closing import check_open
 from runs.disk import check_room_on_disk
 from runs.history import remove
 from runs.labels import labels_of
@@ -41,7 +33,6 @@ from runs.resolve import resolve as resolve_run
 from runs.run import list_runs
 
 PRECISION = "bf16"  # on a GPU, where weights of the base itself are trained
-GO_ON = _("Wait for its end, then try again.")
 
 
 def start(config: ExperimentConfig, owner: str = LOCAL_OWNER, prepared: Path | None = None) -> Experiment:
@@ -200,24 +191,21 @@ def check_kept(owner: str, config: ExperimentConfig, known: Experiment | None = 
 
 
 def check_turn(owner: str) -> None:
-    """Raise UserError when `owner`, or all guests together, have as many under way as STUDIO_MAX_EXPERIMENTS_PER_USER allows,
-    or everybody together as many as runs may wait: each is a process.
-    """
-    check_open()
-    allowed, under_way = limits().queue, processes_of(Experiment.module)
-    if allowed and under_way >= allowed:
-        words = n_(
+    """Raise UserError when `owner` has to wait: STUDIO_MAX_EXPERIMENTS_PER_USER."""
+    check_turn_of(
+        owner,
+        all_experiments,
+        Experiment,
+        "STUDIO_MAX_EXPERIMENTS_PER_USER",
+        lambda count: n_(
             "{count} experiment is under way here, the maximum.",
             "{count} experiments are under way here, the maximum.",
-            under_way,
-        )
-        raise UserError(words, GO_ON)
-    most = limit("STUDIO_MAX_EXPERIMENTS_PER_USER", 1)
-    if is_busy(owner, most, all_experiments):
-        words = n_(
+            count,
+        ),
+        lambda most: n_(
             "{limit} experiment of yours, or of all guests together, is under way, the maximum here.",
             "{limit} experiments of yours, or of all guests together, are under way, the maximum here.",
             most,
             limit=most,
-        )
-        raise UserError(words, GO_ON)
+        ),
+    )

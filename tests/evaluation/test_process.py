@@ -15,9 +15,10 @@ from common.files import read_json_lines, tail
 from common.paths import adapters_folder, runs_folder
 from data.intake import prepare
 from evaluation import process
+from evaluation.background import delete_work, request_stop
 from evaluation.config import EvaluationConfig
 from evaluation.run import Evaluation, Progress, find_evaluation, read_progress
-from evaluation.start import delete_work, keep_file, request_stop, resume, start
+from evaluation.start import keep_file, resume, start
 from evaluation.table import compare, read_table, rows_that_differ
 from runs.config import TrainConfig
 from runs.run import find_run

@@ -17,10 +17,11 @@ from common.language import _, language
 from common.paths import adapters_folder, evaluations_folder
 from evaluation import pace
 from evaluation.asked import ask
+from evaluation.background import delete_work
 from evaluation.config import EvaluationConfig
 from evaluation.pace import Pace, Work
 from evaluation.run import Evaluation, Progress, find_evaluation, list_evaluations, read_progress
-from evaluation.start import default_config, delete_work, resume, start
+from evaluation.start import default_config, resume, start
 from runs.processes import this_process
 from tests.queueing import make_run
 

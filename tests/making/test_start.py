@@ -11,13 +11,14 @@ import pytest
 
 from common.errors import UserError
 from common.files import write_json
+from evaluation.background import delete_work, request_stop
 from evaluation.experiments import facts
 from evaluation.run import read_progress
 from making import plan as planning
 from making.config import MakingConfig
 from making.made import find_made, list_made, read_rows
 from making.plan import Price, plan
-from making.start import delete_made, request_stop, resolve, resume, start
+from making.start import resolve, resume, start
 from tests.evaluation.test_run import make_adapter
 from tests.making.making import document, made_set, run, seeds
 from tests.teacher import teacher, wait_for
@@ -165,7 +166,7 @@ def test_limits_of_an_owner_hold(tmp_path, monkeypatch, launched):
     with pytest.raises(UserError, match="already running"):
         resume(made)
     with pytest.raises(UserError, match="still running"):
-        delete_made(made)
+        delete_work(made)
     start(config_of(tmp_path), "another")
     launched[0]["pipe"].process.kill()
     launched[0]["pipe"].process.wait()
@@ -199,7 +200,7 @@ def test_a_process_makes_rows_and_its_key_is_nowhere(tmp_path):
     files = [file for file in made.folder.rglob("*") if file.is_file()]
     assert len(files) > 6 and all(KEY.encode() not in file.read_bytes() for file in files)
     wait_for(lambda: not made.is_alive())
-    delete_made(made)
+    delete_work(made)
     assert not list_made() and not made.folder.exists()
 
 

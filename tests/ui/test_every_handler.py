@@ -6,6 +6,7 @@ import gradio as gr
 import pytest
 from fastapi.testclient import TestClient
 
+import evaluation.background
 import evaluation.experiments.start
 import evaluation.start
 import making.start
@@ -31,7 +32,7 @@ def page(hub, made, monkeypatch):  # noqa: F811
     monkeypatch.setenv("SPACE_ID", "someone/studio")
     monkeypatch.setenv("HF_TOKEN", hub.alice)
     monkeypatch.setattr(queue, "advance_if_possible", lambda: None)  # what bob starts trains nothing
-    for place in (evaluation.start, evaluation.experiments.start, making.start):
+    for place in (evaluation.background, evaluation.start, evaluation.experiments.start, making.start):
         monkeypatch.setattr(place, "start_process", lambda folder, *given: None)
     for work in ("track", "send_to_space", "write_script"):  # each a process of seconds
         monkeypatch.setattr(run_trackers, work, lambda *given: 1 / 0)

@@ -31,7 +31,7 @@ ALICE = "user-alice"
 @pytest.fixture
 def call(hub, monkeypatch):  # noqa: F811
     """A function that calls a handler of a Space's page by its name; alice has an experiment there."""
-    monkeypatch.setattr("evaluation.start.start_process", lambda *given: None)
+    monkeypatch.setattr("evaluation.background.start_process", lambda *given: None)
     monkeypatch.setattr("evaluation.experiments.start.start_process", lambda *given: None)
     put_experiment("mine", ALICE, "stopped", SECRET)
     called = space_call(monkeypatch, hub.alice)

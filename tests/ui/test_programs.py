@@ -151,7 +151,7 @@ def test_many_wrong_tokens_of_one_address_ask_the_hub_no_more(hub, monkeypatch):
 
 
 def test_a_program_starts_an_evaluation_and_reads_its_table(monkeypatch):
-    monkeypatch.setattr("evaluation.start.start_process", lambda *given: None)
+    monkeypatch.setattr("evaluation.background.start_process", lambda *given: None)
     with pytest.raises(gr.Error, match="No adapter"):
         programs.evaluate()
     put_adapter()

@@ -8,8 +8,9 @@ import gradio as gr
 from adapters.library import adapter_names, find_adapter
 from common.language import _
 from common.visitors import is_visitor
+from evaluation.background import delete_work, request_stop
 from evaluation.run import list_evaluations
-from evaluation.start import delete_work, request_stop, resume, start
+from evaluation.start import resume, start
 from ui.chosen import Watched, wire_chosen
 from ui.downloads import build_download, clicking
 from ui.evaluate.downloads import write_answers, write_csv

@@ -10,13 +10,14 @@ import gradio as gr
 from common.errors import UserError
 from common.language import _, joined
 from common.visitors import is_visitor
+from evaluation.background import request_stop
 from evaluation.experiments.arms import arms_of
 from evaluation.experiments.bundle import check_against, open_bundle, rerun
 from evaluation.experiments.config import OWN_SETTINGS, ExperimentConfig
 from evaluation.experiments.experiment import list_experiments
 from evaluation.experiments.notes import NOTES, find_note
 from evaluation.experiments.plan import plan
-from evaluation.experiments.start import add_seeds, delete_experiment, request_stop, resume, start
+from evaluation.experiments.start import add_seeds, delete_experiment, resume, start
 from jobs.prices import Flavor, flavors
 from runs.config import READING, SOURCE, TrainConfig, marked
 from ui.chosen import Watched, wire_chosen

@@ -10,10 +10,11 @@ from common.errors import UserError
 from common.hosted import on_space
 from common.language import _, joined
 from common.visitors import is_visitor
+from evaluation.background import delete_work, request_stop
 from making.config import LOCAL, SERVER
 from making.made import list_made
 from making.plan import plan
-from making.start import delete_made, request_stop, resume, start
+from making.start import resume, start
 from ui.chosen import wire_chosen
 from ui.events import QUIET, Wiring
 from ui.hints import hint_html
@@ -159,7 +160,7 @@ def _wire_run(form: MakingForm, view: MadeView, browser_key: gr.BrowserState, pi
     @shown
     def on_delete(token: gr.OAuthToken | None, key, made_id):
         owner = owner_of(key, token)
-        delete_made(own_made(made_id, owner))
+        delete_work(own_made(made_id, owner))
         return gr.Dropdown(made_choices(owner), value=next((one.id for one in list_made(owner)), None))
 
     started = form.make_button.click(

@@ -18,7 +18,7 @@ def ended_at_once(monkeypatch) -> None:
             Progress(status, "", 6, 6, None, "2 of 6 cells failed." if status == "failed" else "")
         )
 
-    monkeypatch.setattr("evaluation.start.start_process", start_process)
+    monkeypatch.setattr("evaluation.background.start_process", start_process)
     monkeypatch.setattr("evaluation.experiments.start.start_process", start_process)
     monkeypatch.setattr("evaluation.follow.POLL_SECONDS", 0.01)
 

@@ -39,7 +39,7 @@ def test_what_is_asked_is_real_and_no_arm_is_trained_on_it_while_made_rows_keep_
 
 
 def test_the_command_line_starts_it_with_the_settings_that_were_typed(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("evaluation.start.start_process", lambda *given: None)
+    monkeypatch.setattr("evaluation.background.start_process", lambda *given: None)
     files = [str(write_rows(tmp_path / f"{name}.jsonl", 3, name)) for name in ("real", "made")]
     assert main(["made", *files, "--base=embedded", "--max-steps=7"]) == 0
     (experiment,) = list_experiments()

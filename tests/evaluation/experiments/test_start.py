@@ -10,11 +10,11 @@ from common.errors import UserError
 from common.files import write_json
 from common.paths import experiments_folder
 from data.reading import EXAMPLE_HELD_OUT
+from evaluation.background import request_stop
 from evaluation.experiments.cells import read_cells, write_record
 from evaluation.experiments.experiment import Experiment, find_experiment, list_experiments
 from evaluation.experiments.start import add_seeds, delete_experiment, resume, start
 from evaluation.run import Progress, read_progress
-from evaluation.start import request_stop
 from runs.labels import set_labels
 from runs.processes import this_process
 from runs.run import list_runs
@@ -33,7 +33,7 @@ def launched(monkeypatch) -> list[Experiment]:
         experiment.write_progress(Progress())
         made.append(experiment)
 
-    monkeypatch.setattr("evaluation.start.start_process", start_process)
+    monkeypatch.setattr("evaluation.background.start_process", start_process)
     monkeypatch.setattr("evaluation.experiments.start.start_process", start_process)
     return made
 
@@ -117,7 +117,7 @@ def test_nobody_finds_the_experiments_of_somebody_else():
 
 def test_everybody_together_has_as_many_under_way_as_runs_may_wait(monkeypatch):
     monkeypatch.setenv("STUDIO_MAX_QUEUE", "3")
-    monkeypatch.setattr("evaluation.experiments.start.processes_of", lambda module: 3)
+    monkeypatch.setattr("evaluation.background.processes_of", lambda module: 3)
     with pytest.raises(UserError, match="3 experiments are under way here"):
         start(CONFIG)
 
