@@ -15,7 +15,7 @@ from runs.fields import MAX_LONG_TEXT_CHARACTERS, Mark, setting, short, value_pr
 from runs.settings_file import converted, read_text, settings_in
 
 SERVER, PROVIDER, LOCAL, ADAPTER = "server", "provider:", "local", "adapter:"
-RECIPES = ("question-answer", "instruction", "conversation", "rewrite", "translate", "label", "own")
+DOCUMENTS, SEEDS, TOPICS = "documents", "seed_rows", "topics"  # names of settings: what rows are made from
 LANGUAGES = ("", "en", "ko")
 MAX_ROWS = 100_000
 MAX_DOCUMENT_NAMES, MAX_TOPICS, MAX_LABELS = 1_000, 1_000, 100
@@ -30,6 +30,32 @@ _ADDRESS = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """What is asked, made of one of `sources` or several; `needs` are further settings without which it makes no sense."""
+
+    name: str
+    title: Sentence
+    sources: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    version: str = ""
+    text: str = ""
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("question-answer", _("Questions and answers about documents"), (DOCUMENTS,)),
+        Recipe("conversation", _("Conversations about documents or topics"), (DOCUMENTS, TOPICS)),
+        Recipe("instruction", _("New instructions like yours, or about topics"), (SEEDS, TOPICS)),
+        Recipe("rewrite", _("Your answers in another manner"), (SEEDS,), ("manner",)),
+        Recipe("translate", _("Your rows in the other language"), (SEEDS,), ("language",)),
+        Recipe("label", _("Labels for texts"), (DOCUMENTS, SEEDS), ("labels",)),
+        Recipe("own", _("A recipe of your own"), (DOCUMENTS, SEEDS, TOPICS), ("recipe_text",)),
+    )
+}
+
+
+@dataclass(frozen=True)
 class MakingConfig:
     """What rows are made from, and how. One request to the teacher makes one row.
 
@@ -38,7 +64,7 @@ class MakingConfig:
     """
 
     title: str = setting("", "What the made set is called.", GROUP, Mark.KEPT, high=MAX_TITLE_CHARACTERS)
-    recipe: str = setting("question-answer", "What the teacher is asked for.", GROUP, choices=RECIPES)
+    recipe: str = setting("question-answer", "What the teacher is asked for.", GROUP, choices=tuple(RECIPES))
     teacher: str = setting("server", "Who writes the rows: server, provider:NAME, or local.", GROUP, high=60)
     model: str = setting("", "The teacher's name there; of a local one its base, or adapter:NAME.", GROUP, high=300)
     server: str = setting(

@@ -20,9 +20,9 @@ from common.mix import data_sets
 from common.paths import LOCAL_OWNER
 from common.words import duration
 from evaluation.experiments.facts import turn_to_read
-from making.config import LOCAL, PROVIDER, MakingConfig
+from making.config import LOCAL, PROVIDER, SEEDS, MakingConfig
 from making.made import MadeSet, list_made, read_summary
-from making.recipes import SEEDS, find_recipe, source_of
+from making.recipes import find_recipe, source_of
 from making.sources import read_sources, units_of
 from making.start import resolve
 from making.teacher import teacher_name

@@ -11,14 +11,13 @@ import json
 import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
 from common.language import Sentence, _
-from making.config import MakingConfig
+from making.config import DOCUMENTS, RECIPES, SEEDS, TOPICS, MakingConfig, Recipe
 from models.messages import Message
 from runs.fields import MAX_LONG_TEXT_CHARACTERS
 
@@ -27,37 +26,10 @@ MAX_REPLY_CHARACTERS = 50_000  # of a teacher; what is more is not read
 MAX_OBJECTS = 100  # beginnings of JSON in a reply that are tried
 MAX_TURNS = 20
 MAX_MESSAGE_CHARACTERS = 20_000
-DOCUMENTS, SEEDS, TOPICS = "documents", "seed_rows", "topics"  # names of settings
 LANGUAGE_WORDS = {"": "the language of what is given here", "en": "English", "ko": "Korean"}  # as a teacher reads them
 _FIELD = re.compile(r"\{(passage|examples|topic|manner|language|labels|asked|first|second)\}")
 _MARKED = ("passage", "examples", "asked", "first", "second")
 _VERSION = re.compile(r"version: *(\S{1,40})\s*\n")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What is asked, made of one of `sources` or several; `needs` are further settings without which it makes no sense."""
-
-    name: str
-    title: Sentence
-    sources: tuple[str, ...]
-    needs: tuple[str, ...] = ()
-    version: str = ""
-    text: str = ""
-
-
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe("question-answer", _("Questions and answers about documents"), (DOCUMENTS,)),
-        Recipe("conversation", _("Conversations about documents or topics"), (DOCUMENTS, TOPICS)),
-        Recipe("instruction", _("New instructions like yours, or about topics"), (SEEDS, TOPICS)),
-        Recipe("rewrite", _("Your answers in another manner"), (SEEDS,), ("manner",)),
-        Recipe("translate", _("Your rows in the other language"), (SEEDS,), ("language",)),
-        Recipe("label", _("Labels for texts"), (DOCUMENTS, SEEDS), ("labels",)),
-        Recipe("own", _("A recipe of your own"), (DOCUMENTS, SEEDS, TOPICS), ("recipe_text",)),
-    )
-}
 
 
 def find_recipe(config: MakingConfig) -> Recipe:

@@ -19,9 +19,9 @@ from common.files import JSON_ERRORS, write_json
 from common.language import _, packed
 from data.check import write_conversations
 from data.settings import DataSettings
-from making.config import MakingConfig
+from making.config import DOCUMENTS, SEEDS, TOPICS, MakingConfig, Recipe
 from making.made import MadeSet, read_summary
-from making.recipes import DOCUMENTS, LANGUAGE_WORDS, SEEDS, TOPICS, Recipe, fill, find_recipe, source_of
+from making.recipes import LANGUAGE_WORDS, fill, find_recipe, source_of
 from models.messages import Message
 
 MAX_SEEDS = 10_000  # of more a sample is taken

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from making.config import RECIPES as NAMES
-from making.config import MakingConfig
-from making.recipes import RECIPES, fill, find_recipe, read_row, read_supported, recipe_problem
+from making.config import RECIPES, MakingConfig
+from making.recipes import fill, find_recipe, read_row, read_supported, recipe_problem
 from models.messages import Message
 from tests.teacher import TEXT
 
@@ -23,8 +22,7 @@ def recipe_of(name: str, **settings):
 
 
 def test_every_recipe_of_the_settings_is_a_file_with_a_version():
-    assert {*RECIPES} == {*NAMES}
-    for name in NAMES[:-1]:
+    for name in [*RECIPES][:-1]:
         recipe = recipe_of(name)
         assert recipe.version == "1" and recipe.text.strip() and "version" not in recipe.text.split("\n")[0]
         filled = fill(recipe, dict.fromkeys(("passage", "examples", "language", "manner", "labels"), "x"))

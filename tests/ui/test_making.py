@@ -8,8 +8,7 @@ import pytest
 from common.errors import UserError
 from common.paths import making_folder
 from data.feedback import keep_row, read_rows
-from making.config import ADAPTER, LOCAL, SERVER
-from making.recipes import RECIPES
+from making.config import ADAPTER, LOCAL, RECIPES, SERVER
 from making.review import decide, read_review, undo
 from tests.adapters.conftest import hub  # noqa: F401
 from tests.ui.made_sets import put_made

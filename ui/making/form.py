@@ -13,8 +13,7 @@ from common.language import Sentence, _, said
 from common.visitors import is_visitor
 from data.documents.gather import SUFFIXES, ZIP
 from data.feedback import find_dataset, list_datasets
-from making.config import ADAPTER, LANGUAGES, LOCAL, PROVIDER, SERVER, MakingConfig
-from making.recipes import DOCUMENTS, RECIPES, SEEDS, TOPICS
+from making.config import ADAPTER, DOCUMENTS, LANGUAGES, LOCAL, PROVIDER, RECIPES, SEEDS, SERVER, TOPICS, MakingConfig
 from making.start import MAX_KEY_CHARACTERS, server_models
 from models.base import BASE_CHOICES
 from ui.events import show_by_choice
