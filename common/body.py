@@ -1,4 +1,4 @@
-"""The JSON body of a request from anybody: read in bounds. Without a web framework: `receive` is ASGI's."""
+"""The JSON body of a request from anybody, read in bounds. Without a web framework: `receive` and `send` are ASGI's."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -27,6 +27,18 @@ class Refused(Exception):
     def __init__(self, status: int, words: str, retry_seconds: int | None = None) -> None:
         super().__init__(words)
         self.status, self.retry_seconds = status, retry_seconds
+
+
+class Sending:
+    """A `send` that knows whether the answer has begun: a second one cannot be sent then."""
+
+    def __init__(self, send: Callable[[Any], Awaitable]) -> None:
+        self.send, self.has_begun = send, False
+
+    async def __call__(self, message: Any) -> None:
+        """Send one message."""
+        self.has_begun = True
+        await self.send(message)
 
 
 async def read_body(request: HasHeaders, receive: Callable[[], Awaitable], limit: int) -> bytes:

@@ -22,7 +22,7 @@ from chat.engine import CALLS, Engine
 from chat.history import TooLong as MessageTooLong
 from chat.line import Busy, Caller, Places
 from chat.resident import Model
-from common.body import Refused, parsed, read_body
+from common.body import Refused, Sending, parsed, read_body
 from common.errors import as_user_error
 from common.language import _
 from common.limits import switch
@@ -71,20 +71,14 @@ class Api:
         if scope["type"] != "http":
             await send({"type": "websocket.close"})
             return
-        request, has_begun = HTTPConnection(scope), False
-
-        async def sent(message) -> None:
-            nonlocal has_begun
-            has_begun = True
-            await send(message)
-
+        sending = Sending(send)
         try:
-            await self._answer(request, receive, sent)
+            await self._answer(HTTPConnection(scope), receive, sending)
         except Gone:
             return
         except Exception as error:
             known = _as_api_error(error)
-            if has_begun:
+            if sending.has_begun:
                 await send({"type": "http.response.body", "body": _event(known.json), "more_body": False})
                 return
             headers = {"Retry-After": str(known.retry_seconds)} if known.retry_seconds else {}

@@ -21,7 +21,7 @@ from starlette.responses import PlainTextResponse
 
 from chat.engine import Engine
 from chat.zero_gpu import ZeroEngine
-from common.body import MAX_SILENT_SECONDS, Refused, parsed, read_body
+from common.body import MAX_SILENT_SECONDS, Refused, Sending, parsed, read_body
 from common.hosted import on_space
 from common.language import _, joined
 from common.paths import LOCAL_OWNER
@@ -84,17 +84,11 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request, is_answered = HTTPConnection(scope), False
-
-        async def sent(message) -> None:
-            nonlocal is_answered
-            is_answered = True
-            await send(message)
-
+        sending = Sending(send)
         try:
-            await self._answer(request, receive, sent)
+            await self._answer(HTTPConnection(scope), receive, sending)
         except Refused as refused:
-            if is_answered:
+            if sending.has_begun:
                 raise
             headers = {"Retry-After": str(refused.retry_seconds)} if refused.retry_seconds else None
             await PlainTextResponse(str(refused), refused.status, headers)(scope, receive, send)
