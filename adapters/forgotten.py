@@ -33,7 +33,7 @@ class Forgotten:
 
     def words(self) -> Sentence:
         """Say it in a sentence, with what it means."""
-        values = {"text": in_words(self.test_set), "nats": abs(self.nats), "tokens": self.tokens}
+        values = {"text": test_set_words(self.test_set), "nats": abs(self.nats), "tokens": self.tokens}
         if self.nats < -NOTHING:
             return _("On {text} the loss fell by {nats:.2f} nats ({tokens:,} tokens).", **values)
         if self.nats < NOTHING:
@@ -61,6 +61,6 @@ def general_nats(metrics: Mapping[str, Any]) -> float | None:
     return next((one.nats for one in forgotten_in(metrics) if one.test_set == GENERAL), None)
 
 
-def in_words(name: str) -> str:
+def test_set_words(name: str) -> str:
     """Return how a test set is called within a sentence."""
     return _("general text") if name == GENERAL else f"“{name}”"

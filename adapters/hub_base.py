@@ -14,7 +14,7 @@ from common.errors import UserError
 from common.language import Sentence, _
 from models.base import check_folder
 from models.family import shape_from, shape_of
-from models.hub.client import Token, client, in_words, parse_repo
+from models.hub.client import Token, client, errors_explained, parse_repo
 from models.hub.fetch import Progress
 from models.hub.transfer import base_config_of, is_same
 
@@ -70,7 +70,7 @@ def name_hub_base(
     check_folder(folder)
     model_id, revision = parse_repo(wanted)
     progress(_("Checking {model}", model=model_id), 0.05)
-    with in_words(model_id):
+    with errors_explained(model_id):
         info = client(token).model_info(model_id, revision=revision, files_metadata=True)
     there = {file.rfilename: file for file in info.siblings or [] if file.rfilename.endswith(".safetensors")}
     here = {path.name: path for path in sorted(folder.glob("*.safetensors"))}
@@ -138,7 +138,7 @@ def _compare_shapes(
         raise UserError(_("The folder is not {model}: the sizes in config.json differ.", model=model_id), OTHER)
     disable_progress_bars()
     try:
-        with in_words(model_id):
+        with errors_explained(model_id):
             found = client(token).get_safetensors_metadata(model_id, revision=commit)
     except (NotASafetensorsRepoError, SafetensorsParsingError) as error:
         raise UserError(_("The shapes of {model} cannot be read.", model=model_id), OTHER) from error

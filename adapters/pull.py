@@ -24,7 +24,7 @@ from common.files import publish
 from common.language import Sentence, _, joined
 from common.paths import LOCAL_OWNER, home
 from common.visitors import is_visitor
-from models.hub.client import Token, account_of, client, in_words, parse_address, parse_folder
+from models.hub.client import Token, account_of, client, errors_explained, parse_address, parse_folder
 from models.hub.fetch import Progress
 from models.hub.transfer import fetch, fetch_all
 
@@ -96,7 +96,7 @@ def look(wanted: str, token: Token, revision: str | None = None, subfolder: str 
     """
     address = parse_address(wanted)
     repo_id, api = address.repo_id, client(token)
-    with in_words(repo_id):
+    with errors_explained(repo_id):
         api.auth_check(repo_id)
         info = api.model_info(repo_id, revision=revision or address.revision, files_metadata=True)
     remote = {file.rfilename: file for file in info.siblings or []}
@@ -185,7 +185,7 @@ def pull(
     check_room(owner, total)
     default = offer.place.split("/", 1)[1]
     with staged(name or default, owner) as (partial, final):
-        with in_words(offer.repo_id):
+        with errors_explained(offer.repo_id):
             client(token).auth_check(offer.repo_id)
         files = [*offer.remote, *([offer.initial] if offer.initial else [])]
         place = (offer.repo_id, files, offer.revision, partial / DOWNLOADED, token)
@@ -215,7 +215,7 @@ def check_access(adapter: Adapter, token: Token) -> None:
     if origin.kind != "pulled" or (origin.is_public and not is_visitor()):
         return
     try:
-        with in_words(origin.repo_id):
+        with errors_explained(origin.repo_id):
             client(token).auth_check(origin.repo_id)
     except UserError as error:
         from huggingface_hub.errors import HfHubHTTPError
@@ -255,7 +255,7 @@ def search_hub(token: Token, base: str = "", words: str = "", mine: bool = False
         "author": account_of(token).name if mine else None,
         "search": words or None,
     }
-    with in_words():
+    with errors_explained():
         listed = list(client(token).list_models(**wanted, sort="downloads", limit=MAX_FOUND))
     return [
         Found(

@@ -7,7 +7,7 @@ from adapters.library import Adapter, read_adapter, sources_of_copy, update_reco
 from adapters.package import PushOptions, write_package
 from common.errors import UserError
 from common.language import _, joined
-from models.hub.client import Account, client, in_words, parse_repo
+from models.hub.client import Account, client, errors_explained, parse_repo
 from models.hub.fetch import Progress
 from models.hub.push import Pushed, PushPlan, plan_files, repository_of, sending_folder
 
@@ -59,7 +59,7 @@ def _check_source(adapter: Adapter, is_private: bool) -> None:
     sources = [] if is_private else adapter.private_sources or sources_of_copy(adapter)
     for source in sources:
         try:
-            with in_words(source.repo_id):
+            with errors_explained(source.repo_id):
                 client(False).auth_check(parse_repo(source.repo_id)[0])
         except UserError as error:
             values = {"name": adapter.title, "repo": source.repo_id}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from chat.decoding import TextStream
 from chat.history import fit_history
-from chat.logprobs import Scored, in_words
+from chat.logprobs import Scored, with_texts
 from chat.preparation import HEARTBEAT_SECONDS
 from chat.request import Request
 from chat.resident import Model, Resident, base_sizes
@@ -149,7 +149,7 @@ def stream(answer: Answer, request: Request) -> Iterator[Reply]:
                     is_whole = request.has_scored_prompt
                     most = request.prompt_tokens * is_whole + reply.new_tokens + item  # not what came behind a stop
                     behind = None if is_whole else request.ids[request.prompt_tokens - 1]
-                    reply.scored = in_words(request.scores[:most], request.format.tokenizer, behind)
+                    reply.scored = with_texts(request.scores[:most], request.format.tokenizer, behind)
                 yield reply
                 return
             assert text  # tokens come after the format

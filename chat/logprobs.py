@@ -36,7 +36,7 @@ def scores_of(logits, tokens: list[int], top: int) -> list[Score]:
     return scores
 
 
-def in_words(scores: list[Score], tokenizer, behind: int | None = None) -> list[Scored]:
+def with_texts(scores: list[Score], tokenizer, behind: int | None = None) -> list[Scored]:
     """Return the scores with the text of each token: together what the tokens say, control tokens by their names.
 
     `behind` is the token before them, None where there is none: of the first word behind another the space is kept.

@@ -120,7 +120,7 @@ def rows_of_object(value: Row) -> list[Row] | None:
     return None if is_talk else [dict(zip(value, cells, strict=True)) for cells in zip(*parts, strict=True)]
 
 
-def in_words(mapping: dict[str, str]) -> str:
+def mapping_words(mapping: dict[str, str]) -> str:
     """Return 'prompt = question, completion = answer'."""
     return ", ".join(f"{key} = {column[:40]}" for key, column in mapping.items())
 

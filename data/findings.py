@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from common.errors import UserError
 from common.language import Sentence, _, joined, n_
 from common.made_by import describe_made
-from data.columns import NAMES, columns_of, in_words
+from data.columns import NAMES, columns_of, mapping_words
 from data.conversations import Kept, RowNumber
 from data.dataset import name_rows, tell_nothing_trained, tell_shortened, tell_too_long
 from data.gathering import Gathered
@@ -169,7 +169,7 @@ def _in_file(file: str, words: Sentence) -> Sentence:
 
 
 def _cure_of_columns(mapping: dict[str, str]) -> Cure:
-    label = _("Use {columns}", columns=in_words(mapping))
+    label = _("Use {columns}", columns=mapping_words(mapping))
     return cure(label, columns=json.dumps(mapping, ensure_ascii=False))
 
 

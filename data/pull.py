@@ -18,7 +18,7 @@ from common.limits import check_room_of_guests
 from common.paths import LOCAL_OWNER, home, slug
 from data.feedback import MAX_BYTES, MAX_ROWS, DataSet, Row, change_rows, list_datasets
 from data.published import SPLITS, HubSource, keep_source, plain_row
-from models.hub.client import Token, account_of, client, in_words, parse_repo
+from models.hub.client import Token, account_of, client, errors_explained, parse_repo
 from models.hub.fetch import Progress
 from models.hub.transfer import fetch_all
 
@@ -70,7 +70,7 @@ def pull_data(
     """
     repo_id, revision = parse_repo(re.sub(r"^((https?://)?[^/]+/)datasets/", r"\1", str(wanted).strip()))
     names = _free_names(name.strip(), repo_id, owner)
-    with in_words(repo_id):
+    with errors_explained(repo_id):
         api = client(token)
         api.auth_check(repo_id, repo_type="dataset")
         info = api.dataset_info(repo_id, revision=revision, files_metadata=True)

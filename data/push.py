@@ -15,7 +15,7 @@ from data.feedback import DataSet, Row
 from data.fingerprint import file_fingerprint
 from data.published import SPLITS, columns_of, line_of, plain_row, source_of
 from data.split import held_out_of
-from models.hub.client import Account, client, in_words
+from models.hub.client import Account, client, errors_explained
 from models.hub.push import PushPlan, plan_files, repository_of, sending_folder
 
 CARD, FINGERPRINT = "README.md", "fingerprint.json"
@@ -100,7 +100,7 @@ def _check_source(dataset: DataSet, is_private: bool) -> None:
     if is_private or source is None or source.is_public:
         return
     try:
-        with in_words(source.repo_id):
+        with errors_explained(source.repo_id):
             client(False).auth_check(source.repo_id, repo_type="dataset")
     except UserError as error:
         words = _(

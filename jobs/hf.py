@@ -17,7 +17,7 @@ from common.paths import LOCAL_OWNER, home
 from jobs.line import Machines, announce, make_run
 from jobs.prices import Plan
 from jobs.upload import ARCHIVE, send_run
-from models.hub.client import Account, Token, account_of, client, in_words
+from models.hub.client import Account, Token, account_of, client, errors_explained
 from runs.backup.backup import find_repo, look_for_checkpoints
 from runs.config import TrainConfig
 from runs.forecast.elsewhere import check_for_job
@@ -216,7 +216,7 @@ def _adapter_repo(run: Run, account: Account) -> str:
         return job.adapter_repo
     for name in (run.id, *(f"{run.id}-{number}" for number in range(2, 100))):
         try:
-            with in_words(f"{account.name}/{name}"):
+            with errors_explained(f"{account.name}/{name}"):
                 client(account.token).model_info(f"{account.name}/{name}")
         except UserError as error:
             if isinstance(error.__cause__, RepositoryNotFoundError):
@@ -252,9 +252,9 @@ def end_job(run: Run, hub_token: Token) -> None:
 
 @contextmanager
 def job_words():
-    """Turn errors of the Jobs API into UserError, as models.hub.client.in_words does for the rest of the Hub."""
+    """Turn errors of the Jobs API into UserError, as models.hub.errors.errors_explained does for the rest of the Hub."""
     try:
-        with in_words("Hugging Face Jobs"):
+        with errors_explained("Hugging Face Jobs"):
             yield
     except UserError as error:
         status = status_of(error)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from common.errors import UserError
 from common.language import Sentence, _, joined, n_
-from models.hub.client import Token, client, in_words
+from models.hub.client import Token, client, errors_explained
 from models.prices import MIN_MINUTES, Flavor, documented_flavors
 
 FROM_HUB = _("Hugging Face's current list")
@@ -51,7 +51,7 @@ def prices_from(flavor: Flavor) -> Sentence:
 def flavors(token: Token = False) -> list[Flavor]:
     """Return all machines, the cheapest first; the documentation's list when the Hub does not answer."""
     try:
-        with in_words():
+        with errors_explained():
             found = [_flavor(hardware) for hardware in client(token).list_jobs_hardware()]
     except UserError:
         found = []

@@ -24,7 +24,7 @@ from common.errors import UserError
 from common.language import _, joined, n_
 from common.paths import REPOSITORY
 from common.secret_patterns import SECRETS
-from models.hub.client import Account, account_of, client, in_words, token_of
+from models.hub.client import Account, account_of, client, errors_explained, token_of
 from models.hub.push import PushPlan, plan_files, repository_of, sending_folder
 from models.hub.transfer import MAX_CONFIG_BYTES, fetch
 
@@ -113,7 +113,7 @@ def _space(repo_id: str, account: Account) -> "SpaceInfo | None":
     """Return what the Hub knows of a Space, None where there is none of this name. Raises UserError."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
-    with in_words(repo_id):
+    with errors_explained(repo_id):
         try:
             return client(account.token).space_info(repo_id, files_metadata=True)
         except RepositoryNotFoundError:

@@ -11,7 +11,7 @@ import time
 from common.errors import UserError
 from jobs.hf import Job, cancel_job, status_of
 from jobs.upload import STOP_FILE, job_repo
-from models.hub.client import Account, client, in_words
+from models.hub.client import Account, client, errors_explained
 from runs.run import Run
 
 POLL_SECONDS = 5.0
@@ -23,7 +23,7 @@ def ask_to_stop(repo_id: str, account: Account) -> None:
     """Ask the job that came from this repository to stop. Raises UserError."""
     if is_asked(repo_id, account):
         return
-    with in_words(repo_id):
+    with errors_explained(repo_id):
         client(account.token).upload_file(
             path_or_fileobj=b"A person asked this job to stop.\n",
             path_in_repo=STOP_FILE,
@@ -34,7 +34,7 @@ def ask_to_stop(repo_id: str, account: Account) -> None:
 
 def is_asked(repo_id: str, account: Account) -> bool:
     """Return True when the job was asked to stop. Raises UserError when the Hub does not answer."""
-    with in_words(repo_id):
+    with errors_explained(repo_id):
         info = client(account.token).model_info(repo_id)
     return any(file.rfilename == STOP_FILE for file in info.siblings or [])
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.language import _
 from common.paths import REPOSITORY, home
-from models.hub.client import Account, client, in_words
+from models.hub.client import Account, client, errors_explained
 from runs.run import Run
 
 ARCHIVE = "job.zip"
@@ -46,9 +46,9 @@ def send_run(run: Run, account: Account) -> tuple[str, str]:
     home().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home()) as folder:
         archive = zip_run(run, Path(folder) / ARCHIVE, account.token)
-        with in_words(repo_id):
+        with errors_explained(repo_id):
             api.create_repo(repo_id, private=True, exist_ok=True)
-        with in_words(repo_id):
+        with errors_explained(repo_id):
             info = api.model_info(repo_id)
             names = {file.rfilename for file in info.siblings or []}
             if not info.private or names - {".gitattributes", "README.md", ARCHIVE, STOP_FILE}:

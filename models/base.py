@@ -18,7 +18,7 @@ from common.language import Sentence, _, joined
 from common.limits import limit
 from models import embedded
 from models.family import EMBEDDED_SHAPE, MODULES, TINYLLAMA_SHAPE, ModelShape, family_of, shape_of
-from models.hub.errors import in_words
+from models.hub.errors import errors_explained
 from models.hub.fetch import Progress, download, size_of
 from models.quantised import MAX_CONFIG_BYTES, Quantised, quantised_in, quantised_of
 
@@ -147,7 +147,7 @@ def _ask_hub(model_id: str, revision: str | None) -> "ModelInfo":
     from huggingface_hub import HfApi
 
     try:
-        with in_words(model_id, has_token=False):
+        with errors_explained(model_id, has_token=False):
             info = HfApi(token=False).model_info(
                 model_id, revision=revision, files_metadata=True, timeout=HUB_TIMEOUT_SECONDS
             )
@@ -170,7 +170,7 @@ def _config_on_hub(info: "ModelInfo") -> dict[str, Any]:
     if file is None or (file.size or 0) > MAX_CONFIG_BYTES:
         words = _("{model} has no config.json that names its architecture.", model=info.id)
         raise UserError(words, _("Choose another model."))
-    with in_words(info.id, has_token=False):
+    with errors_explained(info.id, has_token=False):
         return read_object(Path(hf_hub_download(info.id, "config.json", revision=info.sha, token=False)))
 
 
@@ -262,7 +262,7 @@ def _download(base: Base, progress: Progress, patterns: list[str] = FILES, stop:
         _check_size(base, patterns)
         if patterns == FILES:
             return download(base.model_id, base.revision, patterns, progress, stop)
-    with in_words(base.model_id, has_token=False):
+    with errors_explained(base.model_id, has_token=False):
         folder = snapshot_download(
             base.model_id,
             revision=base.revision,

@@ -33,7 +33,7 @@ from pathlib import Path
 from common.command_line import add_job, give, run_job
 from common.errors import UserError
 from common.language import _, n_
-from data.columns import in_words
+from data.columns import mapping_words
 from data.report import PreviewRow
 from runs import commands
 from runs.commands import add_flag, given_settings
@@ -173,7 +173,7 @@ def _check(options: argparse.Namespace) -> int:
     give(report)
     if not options.json:
         print(_("Base: {base}. {reason}", base=report["base"], reason=report["base_reason"]))
-        print(_("Columns: {columns}", columns=in_words(report["mapping"] or {}) or _("not recognised")))
+        print(_("Columns: {columns}", columns=mapping_words(report["mapping"] or {}) or _("not recognised")))
         for name in ("rows", "turns", "train_rows", "held_out_rows", "tokens", "trained_tokens", "longest"):
             print(f"{name}: {report.get(name)}")
         for found in report["findings"]:

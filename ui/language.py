@@ -131,7 +131,7 @@ def texts_of(config: dict[str, Any], first_id: int, build: Callable[[], Any], na
     return found
 
 
-def in_words(config: dict[str, Any], texts: dict[str, dict[int, dict]]) -> dict[str, Any]:
+def translated(config: dict[str, Any], texts: dict[str, dict[int, dict]]) -> dict[str, Any]:
     """Return a page's config with the components and events of `texts_of` in the place of its own."""
     return config | {part: [twins.get(one["id"], one) for one in config[part]] for part, twins in texts.items()}
 

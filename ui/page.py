@@ -26,7 +26,7 @@ from ui.evaluate.tab import build_evaluate_tab
 from ui.events import QUIET, Wiring
 from ui.experiments.tab import build_experiments_tab
 from ui.hints import hint_html
-from ui.language import in_words, language_of, switch_html, texts_of
+from ui.language import language_of, switch_html, texts_of, translated
 from ui.owner import can_sign_in, known_key
 from ui.patches.lean_sessions import keep_no_values
 from ui.quota import build_quota_line
@@ -66,7 +66,7 @@ class Page(gr.Blocks):
     def config(self, config: dict[str, Any]) -> None:
         """Take Gradio's: after the page was built, and again when it is launched."""
         texts = getattr(self, "_texts", {})
-        self._configs = {ENGLISH: config} | {name: in_words(config, of_it) for name, of_it in texts.items()}
+        self._configs = {ENGLISH: config} | {name: translated(config, of_it) for name, of_it in texts.items()}
 
     def translate(self, build: "Callable[[], Page]") -> None:
         """Make the page's texts in other languages, with the function that built it. Before it is launched: see `texts_of`."""

@@ -8,7 +8,7 @@ from common.errors import UserError
 from common.language import Sentence, _
 from common.words import duration
 from models.hub.client import client, token_of
-from models.hub.errors import in_words
+from models.hub.errors import errors_explained
 from ui.events import QUIET
 from ui.hints import hint_html
 from ui.messages import shown
@@ -25,7 +25,7 @@ def quota_words(token: gr.OAuthToken | None) -> Sentence:
     if not own:
         return USUAL
     try:
-        with in_words():
+        with errors_explained():
             quota = client(own).get_zero_gpu_quota()
     except UserError:
         return USUAL

@@ -14,7 +14,7 @@ from common.errors import UserError
 from common.hosted import on_space
 from common.language import _
 from common.visitors import is_guest
-from models.hub.errors import in_words, sign_in_words
+from models.hub.errors import errors_explained, sign_in_words
 
 Token = str | bool  # False is nobody
 IDENTITY_SECONDS = 300
@@ -59,7 +59,7 @@ def account_of(token: Token) -> Account:
 @lru_cache(maxsize=256)
 def _account_of(token: str, while_fresh: int) -> Account:
     """Ask the Hub; the answer is kept for IDENTITY_SECONDS, because the Hub limits how often it may be asked."""
-    with in_words():
+    with errors_explained():
         facts = client(token).whoami()
     role = facts.get("auth", {}).get("accessToken", {}).get("role")
     orgs = tuple(org["name"] for org in facts.get("orgs", []) if org.get("name"))

@@ -77,7 +77,7 @@ def child_environment() -> dict[str, str]:
 
 
 @contextmanager
-def in_words(repo_id: str = "Hugging Face", has_token: bool = True):
+def errors_explained(repo_id: str = "Hugging Face", has_token: bool = True):
     """Raise a UserError for any error of huggingface_hub inside."""
     import httpx2
     from huggingface_hub.errors import HFValidationError, XetDownloadError

@@ -18,7 +18,7 @@ from pathlib import Path
 from common.child import run_child
 from common.errors import UserError
 from common.language import _, joined, packed, unpacked
-from models.hub.errors import client_environment, in_words
+from models.hub.errors import client_environment, errors_explained
 
 Progress = Callable[[str, float | None], None]  # (what is done, fraction from 0 to 1 or None)
 SECRET_WORDS = ("TOKEN", "SECRET", "PASSWORD", "KEY")  # in the names of variables that no download needs
@@ -90,7 +90,7 @@ def size_of(model_id: str, commit: str | None, patterns: list[str]) -> int:
     from huggingface_hub import HfApi
     from huggingface_hub.utils import filter_repo_objects
 
-    with in_words(model_id, has_token=False):
+    with errors_explained(model_id, has_token=False):
         tree = HfApi(token=False).list_repo_tree(model_id, revision=commit, recursive=True)
         sizes = {entry.path: getattr(entry, "size", 0) for entry in tree}
     return sum(sizes[path] for path in filter_repo_objects(sizes, allow_patterns=patterns))
@@ -117,7 +117,7 @@ def main(model_id: str, commit: str, patterns: str) -> None:
     from huggingface_hub import snapshot_download
 
     try:
-        with in_words(model_id, has_token=False):
+        with errors_explained(model_id, has_token=False):
             folder = snapshot_download(
                 model_id, revision=commit, allow_patterns=json.loads(patterns), token=False, tqdm_class=_bar()
             )

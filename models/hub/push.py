@@ -18,7 +18,7 @@ from common.errors import UserError
 from common.files import sweep
 from common.language import Sentence, _, english, joined, n_
 from common.paths import home
-from models.hub.client import Account, client, in_words
+from models.hub.client import Account, client, errors_explained
 from models.hub.fetch import Progress
 from models.hub.transfer import is_same
 
@@ -151,7 +151,7 @@ class PushPlan:
         api, kind = client(self.account.token), self.repo_type
         if self.is_new:
             progress(_("Creating {repo}", repo=self.repo_id), 0.05)
-            with in_words(self.repo_id):
+            with errors_explained(self.repo_id):
                 space = {"space_sdk": "gradio", "space_hardware": self.hardware} if kind == "space" else {}
                 api.create_repo(self.repo_id, repo_type=kind, private=self.private, exist_ok=True, **space)
         sending = [file for file in self.changes if file.change != "removed"]
@@ -160,7 +160,7 @@ class PushPlan:
         disable_progress_bars()  # they would be written between our own lines
         total, sent = sum(file.size for file in self.changes) or 1, 0
         try:
-            with in_words(self.repo_id):
+            with errors_explained(self.repo_id):
                 self._check_privacy()
                 pairs = [*zip(additions, sending, strict=True)]
                 small = [pair for pair in pairs if pair[1].size < SMALL_BYTES]  # they travel inside the commit
@@ -281,7 +281,7 @@ def _compare(
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     sizes = {name: (folder / name).stat().st_size for name in names}
-    with in_words(repo_id):
+    with errors_explained(repo_id):
         try:
             info = client(account.token).repo_info(repo_id, repo_type=repo_type, files_metadata=True)
         except RepositoryNotFoundError as error:

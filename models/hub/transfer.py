@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from common.errors import UserError
 from common.language import _
 from common.paths import home
-from models.hub.client import Token, client, in_words
+from models.hub.client import Token, client, errors_explained
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
@@ -40,7 +40,7 @@ def fetch(
     from huggingface_hub import hf_hub_download
 
     said = file.size or 0
-    with in_words(repo_id):
+    with errors_explained(repo_id):
         path = Path(
             hf_hub_download(
                 repo_id,
@@ -96,7 +96,7 @@ def base_config_of(model_id: str, revision: str | None = None) -> dict[str, Any]
     home().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home()) as folder:
         try:
-            with in_words(model_id):  # a look first: a download tries for minutes
+            with errors_explained(model_id):  # a look first: a download tries for minutes
                 info = client(False).model_info(
                     model_id, revision=revision, files_metadata=True, timeout=TIMEOUT_SECONDS
                 )

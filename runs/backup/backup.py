@@ -22,7 +22,7 @@ from common.errors import UserError
 from common.files import read_json, sweep, write_json
 from common.language import _, packed, unpacked
 from common.paths import contained, free_name, home, slug
-from models.hub.client import Account, client, in_words, parse_repo
+from models.hub.client import Account, client, errors_explained, parse_repo
 from models.hub.transfer import fetch_all
 from runs.backup.backup_files import check_restored, max_bytes, stage
 from runs.backup.backup_repo import (
@@ -161,7 +161,7 @@ def look_for_checkpoints(wanted: str, account: Account) -> Offer:
         raise UserError(
             _("{repo} belongs to someone else.", repo=repo_id), _("Only runs of your own account can be brought back.")
         )
-    with in_words(repo_id):
+    with errors_explained(repo_id):
         client(account.token).auth_check(repo_id)
         info = client(account.token).model_info(repo_id, revision=revision, files_metadata=True)
     files = {name: size for name, size in sizes_of(info).items() if max_bytes(name)}

@@ -11,7 +11,7 @@ from common.errors import UserError
 from common.files import read_json
 from common.language import _
 from common.paths import home
-from models.hub.client import Account, client, in_words, parse_repo
+from models.hub.client import Account, client, errors_explained, parse_repo
 from models.hub.transfer import fetch
 
 RECORD = "backup.json"  # in the repository: which copy of which run wrote there last
@@ -28,7 +28,7 @@ def look(repo_id: str, account: Account):
     """Return what the Hub says of the repository, None when there is none."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    with in_words(repo_id):
+    with errors_explained(repo_id):
         try:
             return client(account.token).model_info(repo_id, files_metadata=True)
         except RepositoryNotFoundError as error:
@@ -39,7 +39,7 @@ def look(repo_id: str, account: Account):
 
 def make(repo_id: str, account: Account):
     """Create the private repository unless it exists; return what the Hub says of it. Raises UserError."""
-    with in_words(repo_id):
+    with errors_explained(repo_id):
         client(account.token).create_repo(repo_id, private=True, exist_ok=True)
     return look(repo_id, account)
 
@@ -92,7 +92,7 @@ def commit_checkpoint(info, folder: Path, names: list[str], account: Account, pa
     added = [CommitOperationAdd(name, folder / name) for name in new]
     operations = [*added, *(CommitOperationDelete(name, is_folder=False) for name in old)]
     api = client(account.token)
-    with in_words(info.id):
+    with errors_explained(info.id):
         _check_private(info.id, info.private)
         api.preupload_lfs_files(info.id, added, free_memory=False)
         _check_private(info.id, api.model_info(info.id).private)  # the upload may have taken long
@@ -105,7 +105,7 @@ def forget_older(repo_id: str, account: Account, commit: str) -> str:
     Returns the newest commit. A Hub that refuses is no failure: the checkpoint is there, and the next one tries again.
     """
     api = client(account.token)
-    with suppress(UserError), in_words(repo_id):
+    with suppress(UserError), errors_explained(repo_id):
         api.super_squash_history(repo_id, commit_message="The newest checkpoint")
         info = api.model_info(repo_id, files_metadata=True)
         commit = info.sha or commit

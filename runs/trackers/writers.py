@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from models.hub.errors import in_words
+from models.hub.errors import errors_explained
 from runs.run import Run
 from runs.trackers.points import Point, settings_of, settings_text
 
@@ -87,5 +87,5 @@ def trackio(run: Run, space: str) -> Generator[Write]:
 
         # trackio would put the sender's token into the Space as a secret, for whoever may write there; its bucket needs none
         vars(huggingface_hub)["add_space_secret"] = lambda *secret, **more: None
-        with in_words(space):
+        with errors_explained(space):
             library.sync(PROJECT, space, private=True, force=True)

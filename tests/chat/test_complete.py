@@ -7,7 +7,7 @@ import pytest
 from chat import scheduler
 from chat.answer import TooLong
 from chat.engine import Engine, Model
-from chat.logprobs import in_words
+from chat.logprobs import with_texts
 from chat.request import Score
 from common.errors import UserError
 from common.files import read_json, write_json
@@ -74,11 +74,11 @@ def test_the_sum_is_what_an_evaluation_finds(tiny_base, ids):
 
 
 def test_the_texts_of_the_tokens_are_the_text_and_say_where_they_begin(tinyllama_tokenizer, ids):
-    told = in_words([Score(token) for token in ids], tinyllama_tokenizer)
+    told = with_texts([Score(token) for token in ids], tinyllama_tokenizer)
     assert told[0].text == "<s>" and "".join(one.text for one in told[1:]) == TEXT
     assert all(TEXT[one.start :].startswith(one.text) for one in told[1:])
     broken = tinyllama_tokenizer.convert_tokens_to_ids(["<0xF0>"] * 30)
-    assert len(in_words([Score(token) for token in broken], tinyllama_tokenizer)) == 30
+    assert len(with_texts([Score(token) for token in broken], tinyllama_tokenizer)) == 30
 
 
 def test_a_stop_token_that_was_written_is_scored_and_not_shown(tiny_base, ids, tmp_path):

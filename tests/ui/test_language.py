@@ -16,7 +16,7 @@ from common.language import ENGLISH, KOREAN, _
 from tests.ui.evaluations import put_adapter
 from ui.adapters.view import facts_html
 from ui.guard import guarded
-from ui.language import COOKIE, in_words, language_of, texts_of
+from ui.language import COOKIE, language_of, texts_of, translated
 from ui.messages import shown
 from ui.page import Page, build
 
@@ -150,7 +150,7 @@ def test_what_differs_in_more_than_its_texts_stays_english(caplog):
         return made
 
     made = page()
-    config = in_words(made.config, texts_of(made.config, made._id, page, KOREAN))
+    config = translated(made.config, texts_of(made.config, made._id, page, KOREAN))
     first, *others = [one["props"] for one in config["components"]]
     assert first["choices"] == [("ko", "a"), ("ko", "b")]
     assert [one.get("label") for one in others] != ["ko"] * 3 and "('ko'," not in str(others)

@@ -31,7 +31,7 @@ from ui.chat.answer import end_early
 from ui.chat.handlers import ChatHandlers
 from ui.chat.keys import DOWNLOAD, PICKED
 from ui.chat.layout import NONE_YET, Conversations, Layout
-from ui.chat.models import BASE_AUTO, BESIDE_BASE, in_words, model_choices, models_of, with_titles
+from ui.chat.models import BASE_AUTO, BESIDE_BASE, model_choices, models_of, said_choices, with_titles
 from ui.chat.store import open_conversation
 from ui.chat.updates import at_rest
 from ui.chat.view import room_words, seen_later
@@ -274,7 +274,7 @@ def listed_models(own: Layout, choices: list, value: str | None, beside: list[st
     `value` and `beside` become the picks, without models that are gone. With `beside` None the picks stay untouched while
     `value` exists: "Chat with it" may be setting them at the same time.
     """
-    everything = [*in_words([BESIDE_BASE]), *choices]
+    everything = [*said_choices([BESIDE_BASE]), *choices]
     known = [choice for _label, choice in everything]
     if beside is None and value in known:
         return {own.model_dropdown: gr.Dropdown(choices), own.beside_dropdown: gr.Dropdown(everything)}

@@ -7,7 +7,7 @@ import gradio as gr
 
 from chat.conversation import MAX_PANES, MAX_TITLE_CHARACTERS
 from common.language import _
-from ui.chat.models import BESIDE_BASE, CHOICES, EXAMPLES, in_words
+from ui.chat.models import BESIDE_BASE, CHOICES, EXAMPLES, said_choices
 from ui.chat.settings import Settings, lay_out_settings
 from ui.chat.store import Kept
 from ui.chat.view import EMPTY, seen_later
@@ -85,7 +85,7 @@ def _lay_out_models() -> tuple[gr.Dropdown, gr.Dropdown]:
     """Lay out the lists of models: the first, and those to compare with."""
     # custom values reach pick(), whose sentence says more than the component's
     model_dropdown = gr.Dropdown(
-        in_words(CHOICES),
+        said_choices(CHOICES),
         value=CHOICES[0][1],
         label=str(_("Model")),
         scale=2,
@@ -93,7 +93,7 @@ def _lay_out_models() -> tuple[gr.Dropdown, gr.Dropdown]:
         min_width=200,
     )
     beside_dropdown = gr.Dropdown(
-        in_words([BESIDE_BASE]),
+        said_choices([BESIDE_BASE]),
         value=[],
         label=str(_("Compare with")),
         info=str(_("Your trained adapters appear in this list.")),

@@ -59,10 +59,10 @@ def model_choices(
         for name, behind in served
         if behind is None or behind[0] == owner
     ]
-    return shown + in_words(CHOICES) + titled_served
+    return shown + said_choices(CHOICES) + titled_served
 
 
-def in_words(choices: list[tuple[Sentence, str]]) -> list[tuple[str, str]]:
+def said_choices(choices: list[tuple[Sentence, str]]) -> list[tuple[str, str]]:
     """Return choices with their labels in the current language."""
     return [(str(label), value) for label, value in choices]
 

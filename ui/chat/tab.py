@@ -20,7 +20,7 @@ from ui.chat.data import DataHandlers, lay_out_data
 from ui.chat.handlers import ChatHandlers
 from ui.chat.keys import FOCUS, IN_THE_BROWSER, toggle
 from ui.chat.layout import LIST, lay_out, lay_out_conversations
-from ui.chat.models import BASE_AUTO, BESIDE_BASE, in_words, label_of, model_choices, models_of, with_titles
+from ui.chat.models import BASE_AUTO, BESIDE_BASE, label_of, model_choices, models_of, said_choices, with_titles
 from ui.chat.settings import NAMED_FIELDS, name_of
 from ui.chat.store import Kept
 from ui.chat.updates import at_rest
@@ -125,7 +125,7 @@ def _wire_finding(handlers: ChatHandlers) -> None:
 
     def beside(owner: str, typed: str, values) -> list:
         return [
-            *in_words([BESIDE_BASE]),
+            *said_choices([BESIDE_BASE]),
             *model_choices(owner, remote, values if isinstance(values, list) else [], typed),
         ]
 

@@ -6,7 +6,7 @@ Pure functions of a report. All text from the data is escaped.
 import html
 
 from common.language import Sentence, _, joined, n_
-from data.columns import in_words
+from data.columns import mapping_words
 from data.report import BadRow, Cure, Histogram, PreviewRow, Report
 from models.messages import Message
 from ui.answers import ROLE_WORDS, clipped_html, turn_html
@@ -68,7 +68,7 @@ def summary(report: Report) -> str:
         n_("{count:,} token in the longest row", "{count:,} tokens in the longest row", longest),
     )
     findings = _findings(report) or hint_html(_("No problems found."), "good")
-    columns = _("Columns: {columns}.", columns=in_words(report["mapping"]))
+    columns = _("Columns: {columns}.", columns=mapping_words(report["mapping"]))
     counted = _("Counted with the tokenizer of {base}.", base=report["base"])
     base = joined([columns, counted, report["base_reason"]])
     return (

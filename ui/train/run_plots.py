@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from adapters.forgotten import GENERAL, general_nats, in_words
+from adapters.forgotten import GENERAL, general_nats, test_set_words
 from adapters.history import Points
 from adapters.values import number
 from common.language import _
@@ -46,7 +46,7 @@ def forgetting_plot(state: RunState) -> str:
     curves = [Curve(learned, str(_("learned")), "c0", dots=True)] if learned and state.eval_losses[0][0] == 0 else []
     for place, name in enumerate(base, 1):
         points = [(step, losses[name]["loss"] - base[name]["loss"]) for step, losses in tested if name in losses]
-        words = _("forgotten") if name == GENERAL else in_words(name)
+        words = _("forgotten") if name == GENERAL else test_set_words(name)
         curves.append(Curve(points, str(words), f"c{place}", dots=True))
     return plot_html(str(FORGETTING), curves, _total_steps(state), state.kept_place)
 
