@@ -46,7 +46,7 @@ from common.language import _, joined, n_
 from common.paths import LOCAL_OWNER, home
 from models.base import DEFAULT_BASE, choose_base, fetch_base
 from models.hub.client import account_of, token_of
-from models.templates.choice import choices
+from models.templates.choice import template_choices
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -124,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     note.add_argument("text")
     template = command("template", _template, _("choose the chat template of an adapter"))
     template.add_argument("name")
-    template.add_argument("choice", choices=[value for _label, value in choices()])
+    template.add_argument("choice", choices=[value for _label, value in template_choices()])
     delete = command("delete", _delete, _("delete an adapter; it can be restored for a week"))
     delete.add_argument("name")
     delete.add_argument("--undo", action="store_true", help=_("restore it"))

@@ -7,7 +7,7 @@ from common.errors import UserError
 from common.language import _
 from common.paths import LOCAL_OWNER, adapters_folder, as_title, contained, free_name, runs_folder, slug, trash_folder
 from common.trash import Deletion, empty_trash, find_in_trash, move_to_trash, take_back
-from models.templates.choice import OWN, choices, own_choice, own_text
+from models.templates.choice import OWN, own_choice, own_text, template_choices
 
 MAX_TRASH_SECONDS = 7 * 86400
 
@@ -51,7 +51,7 @@ def set_notes(name: str, notes: str, owner: str = LOCAL_OWNER) -> Adapter:
 def set_template(name: str, choice: str, owner: str = LOCAL_OWNER) -> Adapter:
     """Set the chat template of an adapter: one of `choices()`, or "" for none. Raises UserError."""
     adapter = find_adapter(name, owner)
-    values = [value for _label, value in choices()]
+    values = [value for _label, value in template_choices()]
     if choice and choice not in values:
         raise UserError(
             _("There is no chat template '{name}'.", name=str(choice)[:40]),

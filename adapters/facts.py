@@ -10,7 +10,7 @@ from adapters.trust.check import known_base_template
 from common.language import _, joined
 from common.words import duration
 from models.templates import LABELS
-from models.templates.choice import BASE, OWN, choices, chosen, own_choice, own_text, recognise_for
+from models.templates.choice import BASE, OWN, chosen, own_choice, own_text, recognise_for, template_choices
 
 TEMPLATE_WORDS = {**LABELS, BASE: _("the base's"), OWN: _("its own, in a separate process")}
 
@@ -50,7 +50,7 @@ def template_choice(adapter: Adapter) -> tuple[str, bool]:
     text, choice = own_text(adapter.folder), chosen(adapter.folder)
     if choice.startswith(f"{OWN}:"):
         choice = OWN if choice == own_choice(text) else ""
-    if choice not in [value for _, value in choices()]:  # a Space runs nobody's template
+    if choice not in [value for _, value in template_choices()]:  # a Space runs nobody's template
         choice = ""
     return choice, bool(choice) or recognise_for(text, known_base_template(adapter.base)) is None
 

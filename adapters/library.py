@@ -17,7 +17,7 @@ from common.errors import UserError
 from common.files import read_json, read_object, write_json
 from common.language import _, joined, n_
 from common.made_by import name_teachers, read_made_by, teachers_of
-from common.mix import DataSet, split_line
+from common.mix import DataShare, split_line
 from common.paths import LOCAL_OWNER, adapters_folder, as_title, contained, is_name, slug
 from models import embedded
 from models.base import MAX_ADAPTER_CONFIG_BYTES
@@ -151,7 +151,7 @@ class Adapter:
             if (name := text(one.get("name"))) and isinstance(value := config.get(name), int | float | str)
         ]
 
-    def data_sets(self) -> list[DataSet]:
+    def data_sets(self) -> list[DataShare]:
         """Return the data sets of the training as its settings name them; [] when they are not known."""
         return split_line(read_setting(self.folder / SETTINGS, "data"))
 
@@ -165,7 +165,7 @@ class Adapter:
         return joined([*dict.fromkeys(named), *counts], ", ")
 
 
-def _data_words(one: DataSet) -> str:
+def _data_words(one: DataShare) -> str:
     is_file = one.place.startswith(("data/", "/", ".", "~")) or "\\" in one.place
     return _("the study coach example") if one.place == "example" else _("a file") if is_file else one.place
 

@@ -109,14 +109,14 @@ class RawAnswer:
         if not all(0 <= token < vocabulary for token in ids):
             raise UserError(_("The model's tokens have the numbers 0 to {last:,}.", last=vocabulary - 1))
         if len(ids) + self.room > window:
-            raise TooLong(len(ids), self.room, window)
+            raise PromptTooLong(len(ids), self.room, window)
         text = self.prompt if is_text else format.tokenizer.backend_tokenizer.decode(ids, skip_special_tokens=True)
         self.reply = Reply(tokens_used=len(ids), window=window, prompt=text)
         self.text = TextStream(format.tokenizer, (), self.stops, behind=ids[-1:])
         return format, ids, self.room
 
 
-class TooLong(UserError):
+class PromptTooLong(UserError):
     """A prompt and the tokens that are to follow it do not fit into the window together."""
 
     def __init__(self, tokens: int, room: int, window: int) -> None:

@@ -15,7 +15,7 @@ from models.messages import Message
 ROOM_AFTER_LEAVING_OUT = 0.25  # share of the budget that is free again after turns were left out
 
 
-class TooLong(UserError):
+class MessageTooLong(UserError):
     """The last message alone takes `tokens` tokens, more than the `room` for it."""
 
     def __init__(self, tokens: int, room: int) -> None:
@@ -58,7 +58,7 @@ def fit_history(messages: list[Message], sizes: list[int], budget: int, overhead
                 first += 1
     tokens = fixed + sum(spent[first:])
     if tokens > budget:
-        raise TooLong(spent[-1], max(0, budget - fixed))
+        raise MessageTooLong(spent[-1], max(0, budget - fixed))
     kept = [place for turn in turns[first:] for place in turn]
     return Fitted(messages[: int(has_system)] + [messages[place] for place in kept], tokens, first)
 

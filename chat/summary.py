@@ -7,7 +7,7 @@ are left out, from the last summary and those turns; in several rounds when they
 from collections.abc import Iterator, Sequence
 
 from chat.engine import Reply
-from chat.history import TooLong, turns_left_out
+from chat.history import MessageTooLong, turns_left_out
 from chat.line import LOCAL, Caller
 from chat.sampling import Sampling
 from models.messages import Message
@@ -36,7 +36,7 @@ def summarise(
             asked = Message(role="user", content=f"{INSTRUCTION}\n\n{before}{text[:size]}")
             for reply in engine.reply(model, [asked], SAMPLING, caller=caller):
                 yield reply
-        except TooLong as error:
+        except MessageTooLong as error:
             share = 0.9 * error.room / error.tokens
             size = min(int(min(size, len(text)) * share), size - 1)
             if size < MIN_PIECE_CHARACTERS:

@@ -33,7 +33,7 @@ def read_made_by(value: object) -> list[MadeBy]:
         if not isinstance(one, dict):
             continue
         teacher, recipe, version, licence = (
-            short(one.get(name)) for name in ("teacher", "recipe", "version", "licence")
+            one_line(one.get(name)) for name in ("teacher", "recipe", "version", "licence")
         )
         rows, edited = (one.get(name) for name in ("rows", "edited"))
         if teacher and type(rows) is int and type(edited) is int and 0 <= edited <= rows < 2**53:
@@ -43,7 +43,7 @@ def read_made_by(value: object) -> list[MadeBy]:
     return found
 
 
-def short(text: object) -> str:
+def one_line(text: object) -> str:
     """Return a text of an origin on one line, within bounds, without control characters; "" for what is no text."""
     said = text[:MAX_TEXT_CHARACTERS] if isinstance(text, str) else ""
     return " ".join("".join(one if one.isprintable() else " " for one in said).split())

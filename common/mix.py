@@ -23,7 +23,7 @@ _WHOLE = re.compile(r"example|.*\.[A-Za-z]\w{1,7}|[\w.-]+/[\w.-]+(?:@[\w./-]+)?"
 
 
 @dataclass(frozen=True)
-class DataSet:
+class DataShare:
     """Where rows come from: 'example', a file, or a Hub data set at a revision; and its share of a run's rows."""
 
     place: str
@@ -31,21 +31,21 @@ class DataSet:
     revision: str | None = None
 
 
-def data_sets(text: str) -> list[DataSet]:
+def data_sets(text: str) -> list[DataShare]:
     """Return the data sets that a line names, in their order; `mix_problem` says what is wrong with them.
 
     What is a file is one data set, whatever its name.
     """
-    return [DataSet(text)] if is_file(text) else split_line(text)
+    return [DataShare(text)] if is_file(text) else split_line(text)
 
 
-def split_line(text: str) -> list[DataSet]:
+def split_line(text: str) -> list[DataShare]:
     """Return the data sets that a line names, whether or not such files are there; a line that is too long is one name.
 
     A comma or a colon inside of a file's name does not end it: `C:\\x.csv`, `Data, final.csv`.
     """
     if len(text) > MAX_CHARACTERS:
-        return [DataSet(text)]
+        return [DataShare(text)]
     found, held = [], ""
     for piece in text.split(","):
         held = f"{held},{piece}".lstrip(" ,\t\n")
@@ -60,13 +60,13 @@ def split_line(text: str) -> list[DataSet]:
     return [*found, _data_set(held)] if held.strip() else found
 
 
-def _data_set(place: str, share: float | None = None) -> DataSet:
+def _data_set(place: str, share: float | None = None) -> DataShare:
     place = place.strip()
     pinned = _PINNED.fullmatch(place)
-    return DataSet(pinned[1], share, pinned[2]) if pinned else DataSet(place, share)
+    return DataShare(pinned[1], share, pinned[2]) if pinned else DataShare(place, share)
 
 
-def as_text(sets: Iterable[DataSet]) -> str:
+def as_text(sets: Iterable[DataShare]) -> str:
     """Return the line that names these data sets. Raises UserError for one that would be read as others than were checked."""
     sets, lines = list(sets), []
     for one in sets:
@@ -103,7 +103,7 @@ def line_of(value: object) -> object:
     return ", ".join(place if share is None else f"{place}:{share}" for place, share in pairs)
 
 
-def mix_problem(sets: list[DataSet]) -> str:
+def mix_problem(sets: list[DataShare]) -> str:
     """Say what is wrong with these data sets as a mix; "" for nothing."""
     places, shares = [one.place for one in sets], [one.share for one in sets if one.share is not None]
     if not sets:

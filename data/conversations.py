@@ -61,10 +61,10 @@ class RowNumber(int):
         return made
 
     def __str__(self) -> str:
-        return str(told(self))
+        return str(row_words(self))
 
 
-def told(number: int) -> int | Sentence:
+def row_words(number: int) -> int | Sentence:
     """Return a row's number as a person is told it, and as JSON may have it."""
     if isinstance(number, RowNumber):
         return _("{number} of {file}", number=number % MAX_FILE_ROWS, file=number.file)
@@ -81,7 +81,7 @@ class Conversation(TypedDict, total=False):
 
 
 @dataclass
-class Kept:
+class Tally:
     """A count of things, and the first `MAX_KEPT` of them."""
 
     count: int = 0
@@ -93,8 +93,8 @@ class Kept:
         if len(self.first) < MAX_KEPT:
             self.first.append(thing)
 
-    def __add__(self, other: "Kept") -> "Kept":
-        return Kept(self.count + other.count, (self.first + other.first)[:MAX_KEPT])
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(self.count + other.count, (self.first + other.first)[:MAX_KEPT])
 
     def __bool__(self) -> bool:
         return self.count > 0

@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 
 from common.errors import UserError
 from common.language import Sentence, _, joined, n_
-from data.conversations import Conversation, Kept, Row, told
+from data.conversations import Conversation, Row, Tally, row_words
 from data.report import PreviewRow
 from data.shapes import conversation_of
 from models.messages import Message
@@ -38,9 +38,9 @@ class Encoded:
     trained_tokens: int = 0
     conversations: int = 0  # that were looked at
     lengths: Counter[int] = field(default_factory=Counter)  # tokens of all rows as they are: {length: how many}
-    too_long: Kept = field(default_factory=Kept)  # (row number, tokens)
-    nothing_trained: Kept = field(default_factory=Kept)
-    shortened: Kept = field(default_factory=Kept)  # cut or split to fit
+    too_long: Tally = field(default_factory=Tally)  # (row number, tokens)
+    nothing_trained: Tally = field(default_factory=Tally)
+    shortened: Tally = field(default_factory=Tally)  # cut or split to fit
 
     def report(self, max_length: int) -> list[Sentence]:
         """Return a sentence for each kind of row that was left out or changed; [] when there is none."""
@@ -85,9 +85,9 @@ def name_rows(rows: Iterable) -> Sentence:
     """Name the first five rows: 'row 2, row 7 (300 tokens)' of [2, (7, 300)]."""
     return joined(
         (
-            n_("row {row} ({count:,} token)", "row {row} ({count:,} tokens)", row[1], row=told(row[0]))
+            n_("row {row} ({count:,} token)", "row {row} ({count:,} tokens)", row[1], row=row_words(row[0]))
             if isinstance(row, Sequence)
-            else _("row {row}", row=told(row))
+            else _("row {row}", row=row_words(row))
             for row in list(rows)[:5]
         ),
         ", ",

@@ -14,7 +14,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.language import _, joined, n_
 from data.columns import columns_of, guess_mapping, recognise
-from data.conversations import Conversation, Kept, Part, Row, told
+from data.conversations import Conversation, Part, Row, Tally, row_words
 from data.dataset import Encoded, Encoder
 from data.findings import CheckedBase, find_own_prompt, find_problems, find_text_problems, finding, in_text_stage
 from data.intake import Prepared, pack, prepare, read_texts
@@ -67,7 +67,7 @@ def build_report(
         "mapping": prepared.mapping or recognise(data.head),
         "guess": {key: name for key, name in guess_mapping(data.head).items() if len(name) <= MAX_SHOWN_NAME},
         "sample": [_sampled(row) for row in data.head[:rows]],
-        "sample_rows": [told(number) for number in data.numbers[:rows]],
+        "sample_rows": [row_words(number) for number in data.numbers[:rows]],
         "shape": " and ".join(sorted(data.kinds)) or None,
         "rows": data.rows,
         "turns": data.turns,
@@ -96,7 +96,9 @@ def build_report(
     if encoder and encoder.template:
         found += find_own_prompt(data.without_system, own_system_prompt(tokenizer, encoder.template))
     for kept in (report["duplicates"], report["empty_answers"], report["too_long"], report["nothing_trained"]):
-        kept["rows"] = [(told(row[0]), row[1]) if isinstance(row, tuple) else told(row) for row in kept["rows"]]
+        kept["rows"] = [
+            (row_words(row[0]), row[1]) if isinstance(row, tuple) else row_words(row) for row in kept["rows"]
+        ]
     report["findings"] = sorted(found, key=lambda item: ("stop", "warning", "info").index(item["level"]))
     return report
 
@@ -112,9 +114,9 @@ def measure(part: Part, encoder: Encoder, most: int) -> tuple[Encoded, float]:
     return found, len(part) / found.conversations if found.conversations else 1.0
 
 
-def _first_rows(kept: Kept, other: Kept | None = None, scale: float = 1.0) -> FirstRows:
+def _first_rows(kept: Tally, other: Tally | None = None, scale: float = 1.0) -> FirstRows:
     """Return how many there are of both kinds, times `scale`, and the first of them."""
-    other = other or Kept()
+    other = other or Tally()
     return {"count": round((kept.count + other.count) * scale), "rows": sorted(kept.first + other.first)[:5]}
 
 
@@ -163,7 +165,7 @@ def _preview_rows(prepared: Prepared, encoder: Encoder, settings: DataSettings, 
     for part, number, row in first[:count]:
         is_double = settings.drop_duplicates and number in prepared.duplicates.first
         for entry in encoder.preview(number, row, part.mapping)[:MAX_SHOWN_PIECES]:
-            entry["row"] = told(number)
+            entry["row"] = row_words(number)
             if is_double and entry["used"]:
                 entry.update({"used": False, "why_not": _("It says the same as an earlier row.")})
             entry["messages"] = entry["messages"] and [

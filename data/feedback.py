@@ -60,7 +60,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class DataSet:
+class RowsFile:
     """A data set of one owner: `path` is what TrainConfig.data takes."""
 
     path: Path
@@ -90,18 +90,18 @@ class DataSet:
         return Counts(found["good"], found["bad"], found["pair"])
 
 
-def list_datasets(owner: str = LOCAL_OWNER) -> list[DataSet]:
+def list_datasets(owner: str = LOCAL_OWNER) -> list[RowsFile]:
     """Return the data sets of `owner`, by name."""
-    return [DataSet(file) for file in sorted(datasets_folder(owner).glob("*.jsonl"))]
+    return [RowsFile(file) for file in sorted(datasets_folder(owner).glob("*.jsonl"))]
 
 
-def find_dataset(name: str, owner: str = LOCAL_OWNER) -> DataSet:
+def find_dataset(name: str, owner: str = LOCAL_OWNER) -> RowsFile:
     """Return the data set of `owner` with this name. Raises UserError when there is none."""
     path = _path(name, owner)
     if not path.is_file():
         hint = _("Like, correct or pick an answer in the chat first.")
         raise UserError(_("There is no dataset '{name}'.", name=name), hint)
-    return DataSet(path)
+    return RowsFile(path)
 
 
 def read_rows(name: str, owner: str = LOCAL_OWNER) -> list[Row]:
@@ -122,7 +122,7 @@ def keep_row(
     owner: str = LOCAL_OWNER,
     rejected: Iterable[str] = (),
     without: Collection[str] = (),
-) -> DataSet:
+) -> RowsFile:
     """Put a conversation that ends with a rated answer into the data set; an older row with this key is replaced.
 
     `rejected` are answers that it was preferred to; rows with the keys `without` go out in the same step. Raises UserError for an
@@ -143,12 +143,12 @@ def keep_row(
     return change_rows(name, {**dict.fromkeys(without), key: row}, owner)
 
 
-def drop_row(name: str, key: str, owner: str = LOCAL_OWNER) -> DataSet:
+def drop_row(name: str, key: str, owner: str = LOCAL_OWNER) -> RowsFile:
     """Take the row with this key out, if it is there."""
     return change_rows(name, {key: None}, owner)
 
 
-def change_rows(name: str, changed: Mapping[str, Row | None], owner: str = LOCAL_OWNER) -> DataSet:
+def change_rows(name: str, changed: Mapping[str, Row | None], owner: str = LOCAL_OWNER) -> RowsFile:
     """Put rows into the data set by their keys, in the places of older ones; None takes one out. `undo` takes it all back.
 
     Raises UserError for a bad name, and when the data set or the owner's room is full; nothing is changed then.
@@ -165,7 +165,7 @@ def change_rows(name: str, changed: Mapping[str, Row | None], owner: str = LOCAL
             append_json_line(path, row)
         if before or new:
             _note(path, [{"key": key, "before": before.get(key)} for key in changed])
-    return DataSet(path)
+    return RowsFile(path)
 
 
 def drop_last_row(name: str, owner: str = LOCAL_OWNER) -> None:

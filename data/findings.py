@@ -11,7 +11,7 @@ from common.errors import UserError
 from common.language import Sentence, _, joined, n_
 from common.made_by import describe_made
 from data.columns import NAMES, columns_of, mapping_words
-from data.conversations import Kept, RowNumber
+from data.conversations import RowNumber, Tally
 from data.dataset import name_rows, tell_nothing_trained, tell_shortened, tell_too_long
 from data.gathering import Gathered
 from data.intake import Prepared, text_markup
@@ -232,7 +232,7 @@ def _answer_to_text(mapping: dict[str, str], prepared: Prepared) -> Cure | None:
     return None
 
 
-def _markup(rows: Kept, markup: str, *cures: Cure, code: str = "markup") -> list[Finding]:
+def _markup(rows: Tally, markup: str, *cures: Cure, code: str = "markup") -> list[Finding]:
     """Return the finding on chat markup: a warning with `cures` and two more until a person has said what becomes of it."""
     cures += (cure(_("Remove it"), markup="strip"), cure(_("Keep it as text"), markup="keep"))
     level, ways = ("warning", cures) if markup == "ask" else ("info", ())

@@ -16,7 +16,7 @@ from common.errors import UserError
 from common.language import _, joined
 from common.mix import data_sets
 from data.columns import labelled_in_numbers, recognise
-from data.conversations import BadLine, Conversations, Kept, Row, RowNumber, beginning, told
+from data.conversations import BadLine, Conversations, Row, RowNumber, Tally, beginning, row_words
 from data.made import origin_of
 from data.notices import Notice, count
 from data.reading import read_mix, read_source
@@ -39,10 +39,10 @@ class Gathered:
     turns: int = 0
     without_system: int = 0  # conversations that have no system prompt
     kinds: set[str] = field(default_factory=set)  # of conversations: "messages", "text"
-    bad: Kept = field(default_factory=Kept)  # a `BadRow` each
-    empty_answers: Kept = field(default_factory=Kept)  # row numbers, of bad ones too
+    bad: Tally = field(default_factory=Tally)  # a `BadRow` each
+    empty_answers: Tally = field(default_factory=Tally)  # row numbers, of bad ones too
     noticed: Counter[Notice] = field(default_factory=Counter)  # what rows hold that is not trained, by rows
-    markup: Kept = field(default_factory=Kept)  # ("row 7", "ChatML"): the rows that held chat markup
+    markup: Tally = field(default_factory=Tally)  # ("row 7", "ChatML"): the rows that held chat markup
     mapping: dict[str, str] | None = None  # by which it was read; None or {}: by the columns' names
     numbers: Sequence[int] = ()  # of the head's rows
     splits: dict[str, int] = field(default_factory=dict)  # rows of each part, where it has several
@@ -79,7 +79,7 @@ def gather(
         if origin := origin_of(row):
             conversation["made"] = origin
         if template:
-            found.markup.add((_("row {row}", row=told(number)), template))
+            found.markup.add((_("row {row}", row=row_words(number)), template))
         found.conversations.append(number, conversation)
         found.kinds.add("messages" if "messages" in conversation else "text")
         if messages := conversation.get("messages"):
@@ -90,14 +90,14 @@ def gather(
 
 def _bad_row(number: int, row: Row, error: UserError) -> BadRow:
     """Return what a person is told of a row that cannot be used."""
-    where, text = _("Row {row}", row=told(number)), ""
+    where, text = _("Row {row}", row=row_words(number)), ""
     if not isinstance(row, BadLine):
         text = beginning(json.dumps(row, ensure_ascii=False, default=str))
     else:
         text = row.text
         if row.line is not None:
             line = RowNumber(row.line, 1, number.file) if isinstance(number, RowNumber) else row.line
-            where = _("Line {line}", line=told(line))
+            where = _("Line {line}", line=row_words(line))
     return {"where": where, "reason": joined([error.message, error.hint]), "text": text}
 
 

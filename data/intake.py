@@ -19,7 +19,7 @@ from common.language import Sentence, _, joined, n_
 from common.made_by import MadeBy
 from common.mix import data_sets
 from data.columns import recognise
-from data.conversations import MAX_KEPT, Conversation, Kept, Part
+from data.conversations import MAX_KEPT, Conversation, Part, Tally
 from data.dataset import Encoded, Encoder, TokenRow, in_pieces
 from data.gathering import Gathered, gather, gather_all, place_in, together
 from data.markup import describe_markup
@@ -55,14 +55,14 @@ class Prepared:
     data: Gathered
     parts: list[Gathered]  # of `data`, one for each data set
     mapping: dict[str, str]  # the one of the settings; {} when columns are recognised
-    duplicates: Kept  # row numbers
+    duplicates: Tally  # row numbers
     train: Part
     held_out: Part
     leaked: int = 0  # rows to train on that are in the held-out file too
-    bad: Kept = field(default_factory=Kept)  # a sentence each, of the held-out file too
+    bad: Tally = field(default_factory=Tally)  # a sentence each, of the held-out file too
     notes: list[str] = field(default_factory=list)
     kinds: set[str] = field(default_factory=set)  # of conversations, of the held-out file too
-    markup: Kept = field(default_factory=Kept)  # ("row 7", "ChatML"), of the held-out file too
+    markup: Tally = field(default_factory=Tally)  # ("row 7", "ChatML"), of the held-out file too
     noticed: Counter[Notice] = field(default_factory=Counter)  # by rows, of the held-out file too
     tables: list[Table] = field(default_factory=list)  # what was found in them, where files are tables
 
@@ -101,7 +101,7 @@ def prepare(settings: DataSettings, folder: Path) -> Prepared:
     double = duplicates_of(conversations)
     count = int(double.sum())
     first = islice(conversations.part(double), min(count, MAX_KEPT))
-    duplicates = Kept(count, [conversation["row"] for conversation in first])
+    duplicates = Tally(count, [conversation["row"] for conversation in first])
     usable = ~double if settings.drop_duplicates else numpy.ones(len(double), dtype=bool)
     del double  # 10 MB of ten million rows
     source = _held_out_source(settings, folder)
@@ -114,7 +114,7 @@ def prepare(settings: DataSettings, folder: Path) -> Prepared:
     mapping_there = None if recognise(source.head) else mapping
     other = gather(source, folder, mapping_there, settings.system_turns, settings.markup)
     leaked = found_in(conversations, other.conversations) & usable
-    bad = Kept(data.bad.count + other.bad.count, data.bad.first + list(map(_held_out, other.bad.first)))
+    bad = Tally(data.bad.count + other.bad.count, data.bad.first + list(map(_held_out, other.bad.first)))
     marked = [(_("held-out {row}", row=row), template) for row, template in other.markup.first]
     return Prepared(
         data,
@@ -127,7 +127,7 @@ def prepare(settings: DataSettings, folder: Path) -> Prepared:
         bad=bad,
         notes=data.notes + other.notes,
         kinds=data.kinds | other.kinds,
-        markup=Kept(data.markup.count + other.markup.count, data.markup.first + marked),
+        markup=Tally(data.markup.count + other.markup.count, data.markup.first + marked),
         tables=data.tables + other.tables,
         noticed=data.noticed + other.noticed,
     )
@@ -161,7 +161,7 @@ def load_data(settings: DataSettings, folder: Path, tokenizer) -> Data:
     return Data(train, held_out, notes, list(islice(prepared.held_out, MAX_SAMPLED)), prepared.train.made())
 
 
-def check_bad(bad: Kept, usable: int, settings: DataSettings) -> list[Sentence]:
+def check_bad(bad: Tally, usable: int, settings: DataSettings) -> list[Sentence]:
     """Return sentences on the first bad rows beside `usable` ones. Raises UserError when they may not be left out, or are all."""
     if bad and (not settings.skip_bad_rows or not usable):
         found = n_(

@@ -9,7 +9,7 @@ or asked (see common/made_by.py).
 from collections.abc import Iterable, Mapping
 from typing import NotRequired, TypedDict
 
-from common.made_by import MAX_KINDS, MadeBy, short
+from common.made_by import MAX_KINDS, MadeBy, one_line
 
 COLUMN = "made"
 OTHERS = "..."  # the teacher of rows beyond MAX_KINDS
@@ -39,19 +39,19 @@ def origin_of(row: Mapping[str, object]) -> Origin | None:
     """Return where a row is from, within bounds; None where it does not say so. The row may be a stranger's."""
     value = row.get(COLUMN)
     found = value if isinstance(value, Mapping) else {}
-    if not short(found.get("teacher")):
+    if not one_line(found.get("teacher")):
         return None
     start, end, time = (found.get(name) for name in ("start", "end", "time"))
     origin = Origin(
-        teacher=short(found["teacher"]),
-        recipe=short(found.get("recipe")),
-        version=short(found.get("version")),
-        prompt=short(found.get("prompt")),
-        document=short(found.get("document")),
+        teacher=one_line(found["teacher"]),
+        recipe=one_line(found.get("recipe")),
+        version=one_line(found.get("version")),
+        prompt=one_line(found.get("prompt")),
+        document=one_line(found.get("document")),
         start=start if isinstance(start, int) and 0 <= start < 2**53 else 0,
         end=end if isinstance(end, int) and 0 <= end < 2**53 else 0,
         time=float(time) if isinstance(time, int | float) and 0 <= time < 1e11 else 0.0,
-        licence=short(found.get("licence")),
+        licence=one_line(found.get("licence")),
     )
     return Origin(**origin, edited=True) if found.get("edited") is True else origin
 

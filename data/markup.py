@@ -3,7 +3,7 @@
     found = find_markup(conversation)      None, or what the conversation says as turns, and without its markup
     turns = dialogue_turns(text)           the turns of "Human: Hi\n\nAssistant: Hello."
 
-`FAMILIES` is the table of known templates. A text is one of a family when it begins with the marker of a role and has a marker
+`STYLES` is the table of known templates. A text is one of a family when it begins with the marker of a role and has a marker
 of the user before one of the assistant, each where the template writes it; a text that mentions markers is none. All functions
 are pure, and take time in proportion to the text.
 """
@@ -15,7 +15,7 @@ from functools import cached_property
 from itertools import islice
 
 from common.language import Sentence, _, joined, n_
-from data.conversations import Conversation, Kept
+from data.conversations import Conversation, Tally
 from models.messages import Message
 
 MAX_CHARACTERS = 1_000_000  # of one conversation: several times what the longest row that is trained can hold
@@ -48,7 +48,7 @@ ANYWHERE, AFTER_BLANK, GLUED, LINE = "anywhere", "after a blank", "glued to the 
 
 
 @dataclass(frozen=True)
-class Family:
+class MarkupStyle:
     """How one kind of template marks the turns.
 
     `marker` is a pattern whose group is the word for the role; it repeats nothing without a limit, so that it is fast on any
@@ -86,26 +86,28 @@ class Family:
 NAMED = r"(?i:(system|developer|user|human|prompter|assistant|gpt|bot|chatbot|model|tool|function|observation))"
 SPOKEN = "(System|SYSTEM|Human|HUMAN|User|USER|Assistant|ASSISTANT|AI|Bot|BOT|사용자|도우미|챗봇):"
 SPOKEN_SIGNS = ("ssistant:", "ASSISTANT:", "AI:", "Bot:", "BOT:", "도우미:", "챗봇:")
-DIALOGUE = Family("Human: / Assistant:", SPOKEN_SIGNS, SPOKEN, LINE, has_tokens=False)
-FAMILIES = (
-    Family("ChatML", ("<|im_start|>",), r"<\|im_start\|>[ \t]{0,4}(\w{1,20})(?!\w)"),
-    Family("Zephyr", ("|>",), rf"<\|{NAMED}\|>"),
-    Family("Llama 2", ("[/INST]",), r"(\[/?INST\]|<</?SYS>>|\[SYSTEM_PROMPT\])", ANYWHERE),
-    Family(
+DIALOGUE = MarkupStyle("Human: / Assistant:", SPOKEN_SIGNS, SPOKEN, LINE, has_tokens=False)
+STYLES = (
+    MarkupStyle("ChatML", ("<|im_start|>",), r"<\|im_start\|>[ \t]{0,4}(\w{1,20})(?!\w)"),
+    MarkupStyle("Zephyr", ("|>",), rf"<\|{NAMED}\|>"),
+    MarkupStyle("Llama 2", ("[/INST]",), r"(\[/?INST\]|<</?SYS>>|\[SYSTEM_PROMPT\])", ANYWHERE),
+    MarkupStyle(
         "Llama 3", ("<|start_header_id|>",), r"<\|start_header_id\|>[ \t]{0,4}(\w{1,20})[ \t]{0,4}<\|end_header_id\|>"
     ),
-    Family("Llama 4", ("<|header_start|>",), r"<\|header_start\|>(\w{1,20})<\|header_end\|>"),
-    Family("Gemma", ("<start_of_turn>", "<|turn>"), r"<(?:start_of_turn|\|turn)>[ \t]{0,4}(\w{1,20})(?!\w)"),
-    Family("DeepSeek", ("<｜Assistant｜>",), "<｜(User|Assistant)｜>"),
-    Family("Granite", ("<|start_of_role|>",), r"<\|start_of_role\|>(\w{1,20})<\|end_of_role\|>"),
-    Family("Command R", ("<|START_OF_TURN_TOKEN|>",), r"<\|START_OF_TURN_TOKEN\|><\|(SYSTEM|USER|CHATBOT)_TOKEN\|>"),
+    MarkupStyle("Llama 4", ("<|header_start|>",), r"<\|header_start\|>(\w{1,20})<\|header_end\|>"),
+    MarkupStyle("Gemma", ("<start_of_turn>", "<|turn>"), r"<(?:start_of_turn|\|turn)>[ \t]{0,4}(\w{1,20})(?!\w)"),
+    MarkupStyle("DeepSeek", ("<｜Assistant｜>",), "<｜(User|Assistant)｜>"),
+    MarkupStyle("Granite", ("<|start_of_role|>",), r"<\|start_of_role\|>(\w{1,20})<\|end_of_role\|>"),
+    MarkupStyle(
+        "Command R", ("<|START_OF_TURN_TOKEN|>",), r"<\|START_OF_TURN_TOKEN\|><\|(SYSTEM|USER|CHATBOT)_TOKEN\|>"
+    ),
     # what it thinks stays a role of its own, which is no answer
-    Family("Harmony", ("<|message|>",), r"<\|start\|>(?:assistant<\|channel\|>)?(\w{1,20})<\|message\|>"),
-    Family("<human>: / <bot>:", ("<bot>:", "<assistant>:"), "<(system|human|user|bot|assistant)>:"),
-    Family("### ...:", ("###",), r"(?<!#)###[ \t]{0,4}([A-Za-z가-힣]{2,11}):", has_tokens=False),
+    MarkupStyle("Harmony", ("<|message|>",), r"<\|start\|>(?:assistant<\|channel\|>)?(\w{1,20})<\|message\|>"),
+    MarkupStyle("<human>: / <bot>:", ("<bot>:", "<assistant>:"), "<(system|human|user|bot|assistant)>:"),
+    MarkupStyle("### ...:", ("###",), r"(?<!#)###[ \t]{0,4}([A-Za-z가-힣]{2,11}):", has_tokens=False),
     DIALOGUE,
-    Family("Instruct: / Output:", ("Output:",), "(Instruct|Output):", LINE, has_tokens=False),
-    Family("USER: / ASSISTANT:", ("ASSISTANT:",), "(SYSTEM|USER|HUMAN|ASSISTANT):", AFTER_BLANK, has_tokens=False),
+    MarkupStyle("Instruct: / Output:", ("Output:",), "(Instruct|Output):", LINE, has_tokens=False),
+    MarkupStyle("USER: / ASSISTANT:", ("ASSISTANT:",), "(SYSTEM|USER|HUMAN|ASSISTANT):", AFTER_BLANK, has_tokens=False),
 )
 BECAME = {
     "ask": _("As it is, the markup is trained as letters, and in plain text the user's words are trained, too."),
@@ -142,7 +144,7 @@ def find_markup(conversation: Conversation) -> Markup | None:
     messages = [Message(role="", content=conversation["text"])] if is_text else conversation["messages"]
     if not any(gate in message["content"] for message in messages for gate in GATES):
         return None
-    for family in FAMILIES:
+    for family in STYLES:
         read = _read(family, messages)
         if read:
             break
@@ -162,7 +164,7 @@ def dialogue_turns(text: str) -> list[Message] | None:
     return [Message(role=piece.role, content=piece.text) for piece in read[0]] if read else None
 
 
-def describe_markup(rows: Kept, markup: str) -> list[Sentence]:
+def describe_markup(rows: Tally, markup: str) -> list[Sentence]:
     """Return a sentence on the rows that held chat markup, ("row 7", "ChatML") each, and what became of it; [] without any."""
     if not rows:
         return []
@@ -181,7 +183,7 @@ def _like(messages: list[Message], is_text: bool) -> Conversation:
     return {"text": messages[0]["content"]} if is_text else {"messages": messages}
 
 
-def _read(family: Family, messages: Sequence[Message]) -> list[list[_Piece]] | None:
+def _read(family: MarkupStyle, messages: Sequence[Message]) -> list[list[_Piece]] | None:
     """Return the turns within each message, the roles of those without markers being the message's; None without markup.
 
     A user's message may end with the assistant's marker, an assistant's may go on with further turns.
@@ -225,7 +227,7 @@ def _read(family: Family, messages: Sequence[Message]) -> list[list[_Piece]] | N
     return read if is_chat and is_said else None
 
 
-def _split(family: Family, text: str) -> list[_Piece] | None:
+def _split(family: MarkupStyle, text: str) -> list[_Piece] | None:
     """Return what stands before the first marker and behind each one; None when it cannot be a template's."""
     found = list(islice(family.pattern.finditer(text), MAX_MARKERS + 1))
     if len(found) > MAX_MARKERS:
@@ -250,7 +252,7 @@ def _split(family: Family, text: str) -> list[_Piece] | None:
     return pieces
 
 
-def _is_preamble(family: Family, text: str, messages: Sequence[Message]) -> bool:
+def _is_preamble(family: MarkupStyle, text: str, messages: Sequence[Message]) -> bool:
     """Return True when the words before the first marker are a system prompt, not prose in which markers are mentioned."""
     if len(text) > MAX_PREAMBLE_CHARACTERS:
         return False

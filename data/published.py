@@ -17,7 +17,7 @@ from typing import Any, get_type_hints
 
 from common.errors import UserError
 from common.files import read_object, write_json
-from data.feedback import MAX_REJECTED, DataSet, Row
+from data.feedback import MAX_REJECTED, Row, RowsFile
 from data.made import COLUMN as MADE
 from data.made import Origin, origin_of
 from models.messages import MAX_MESSAGE_CHARACTERS, check_messages
@@ -85,7 +85,7 @@ def line_of(row: Row, columns: Iterable[str]) -> str:
     return json.dumps(whole, ensure_ascii=False) + "\n"
 
 
-def source_of(dataset: DataSet) -> HubSource | None:
+def source_of(dataset: RowsFile) -> HubSource | None:
     """Return where a data set was downloaded from, None where it was not."""
     try:
         return HubSource(**read_object(_source_file(dataset)))
@@ -93,10 +93,10 @@ def source_of(dataset: DataSet) -> HubSource | None:
         return None
 
 
-def keep_source(dataset: DataSet, source: HubSource) -> None:
+def keep_source(dataset: RowsFile, source: HubSource) -> None:
     """Keep where a data set was downloaded from."""
     write_json(_source_file(dataset), asdict(source))
 
 
-def _source_file(dataset: DataSet) -> Path:
+def _source_file(dataset: RowsFile) -> Path:
     return dataset.path.with_suffix(".json")

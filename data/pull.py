@@ -16,7 +16,7 @@ from common.files import JSON_ERRORS, parse_json
 from common.language import Sentence, _, joined, n_
 from common.limits import check_room_of_guests
 from common.paths import LOCAL_OWNER, home, slug
-from data.feedback import MAX_BYTES, MAX_ROWS, DataSet, Row, change_rows, list_datasets
+from data.feedback import MAX_BYTES, MAX_ROWS, Row, RowsFile, change_rows, list_datasets
 from data.published import SPLITS, HubSource, keep_source, plain_row
 from models.hub.client import Token, account_of, client, errors_explained, parse_repo
 from models.hub.fetch import Progress
@@ -34,7 +34,7 @@ NOTHING_KEPT = _("Nothing was downloaded.")
 class PulledData:
     """What was downloaded: a data set for each split, from which commit, and how many rows could not be read."""
 
-    sets: list[DataSet]
+    sets: list[RowsFile]
     source: HubSource
     unread: int
 

@@ -11,7 +11,7 @@ from common.files import read_json_lines, write_json, write_text
 from common.language import _, joined
 from data.conversations import Conversations
 from data.data_card import DataFacts, DataFingerprint, facts_of, write_data_card
-from data.feedback import DataSet, Row
+from data.feedback import Row, RowsFile
 from data.fingerprint import file_fingerprint
 from data.published import SPLITS, columns_of, line_of, plain_row, source_of
 from data.split import held_out_of
@@ -34,7 +34,7 @@ class DataPushOptions:
     test_share: float = 0.0
 
 
-def plan_data_push(dataset: DataSet, account: Account, options: DataPushOptions) -> PushPlan:
+def plan_data_push(dataset: RowsFile, account: Account, options: DataPushOptions) -> PushPlan:
     """Write the files of a push, scan them, and compare them with the repository; nothing is sent. Raises UserError."""
     repo_id = repository_of(account, options.repo_name or dataset.name)
     with sending_folder() as folder:
@@ -49,7 +49,7 @@ def plan_data_push(dataset: DataSet, account: Account, options: DataPushOptions)
     return plan
 
 
-def _rows_of(dataset: DataSet, token: str) -> list[Row]:
+def _rows_of(dataset: RowsFile, token: str) -> list[Row]:
     """Return the rows as they may be published. Raises UserError for a set without rows, and for a row with a secret in it."""
     rows: list[Row] = []
     for number, row in enumerate(read_json_lines(dataset.path), 1):
@@ -94,7 +94,7 @@ def _write_files(folder: Path, parts: dict[str, list[Row]], facts: DataFacts) ->
     return [CARD, FINGERPRINT, *names]
 
 
-def _check_source(dataset: DataSet, is_private: bool) -> None:
+def _check_source(dataset: RowsFile, is_private: bool) -> None:
     """Raise UserError for a public push of rows that were downloaded from a repository that is not public, if it still is not."""
     source = source_of(dataset)
     if is_private or source is None or source.is_public:

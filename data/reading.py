@@ -18,7 +18,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.files import exists, parse_json
 from common.language import _, joined
-from common.mix import DataSet, as_text, data_sets, mix_problem
+from common.mix import DataShare, as_text, data_sets, mix_problem
 from common.paths import REPOSITORY
 from data import hub_data
 from data.columns import rows_of_object
@@ -61,7 +61,7 @@ def read_rows(
 
     Raises UserError.
     """
-    one, *others = data_sets(data) or [DataSet(data)]
+    one, *others = data_sets(data) or [DataShare(data)]
     if others:
         sets = [as_text([replace(each, share=None)]) for each in (one, *others)]
         return [row for each in sets for row in read_rows(each, config, split, revision, max_rows, table)]
@@ -99,7 +99,7 @@ def read_source(
     return source
 
 
-def read_mix(sets: list[DataSet], settings: DataSettings) -> list[Source]:
+def read_mix(sets: list[DataShare], settings: DataSettings) -> list[Source]:
     """Open several data sets as streams, each with so many of its rows, drawn by the seed, as the shares and `max_rows` say.
 
     Their rows' numbers say which file they are of. Raises UserError as `read_source` does.

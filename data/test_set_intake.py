@@ -16,7 +16,7 @@ from common.files import folder_bytes, sweep
 from common.language import _, joined, n_
 from common.limits import check_room_of_guests
 from common.made_by import describe_made
-from common.mix import DataSet, data_sets
+from common.mix import DataShare, data_sets
 from common.paths import LOCAL_OWNER, as_title, free_name, slug, test_sets_folder
 from data.choices import Choice, first_number, read_choice
 from data.conversations import Row
@@ -37,7 +37,7 @@ def make_test_set(settings: DataSettings, title: str, owner: str = LOCAL_OWNER) 
 
     Raises UserError where nothing in it can be asked, and when the owner has no room for it.
     """
-    one, *others = data_sets(settings.data) or [DataSet("")]
+    one, *others = data_sets(settings.data) or [DataShare("")]
     if others or one.share is not None:
         raise UserError(_("A test set is read from one file or dataset."), _("Make one of each."))
     root = test_sets_folder(owner)
@@ -53,7 +53,7 @@ def make_test_set(settings: DataSettings, title: str, owner: str = LOCAL_OWNER) 
     return replace(made, id=final.name, folder=final)
 
 
-def _read(settings: DataSettings, one: DataSet, title: str, owner: str, folder: Path) -> TestSet:
+def _read(settings: DataSettings, one: DataShare, title: str, owner: str, folder: Path) -> TestSet:
     """Read a data set into a test set inside of `folder`. Raises UserError."""
     revision = one.revision or settings.data_revision
     where = (settings.data_config, settings.data_split, revision)

@@ -10,7 +10,7 @@ from common.language import english
 from data.test_sets import BUNDLED
 from evaluation.asked import digest_of, held_out_set
 from evaluation.config import ADAPTER, BASE
-from evaluation.results import Difference, Estimate, Line
+from evaluation.results import Difference, Line, ScoreEstimate
 from evaluation.run import Evaluation
 from evaluation.scores import SCORES, Score
 from evaluation.table import read_table
@@ -64,7 +64,7 @@ def measured(score: Score, line: Line, base: Line | None) -> Measured | None:
     return Measured(score.name, english(score.title), score.unit, value, before, beside, verdict)
 
 
-def _number(found: Estimate | Difference | None) -> Number | None:
+def _number(found: ScoreEstimate | Difference | None) -> Number | None:
     """Return a number of which the interval is known."""
     is_known = found and math.isfinite(found.low) and math.isfinite(found.high)
     return Number(found.value, found.low, found.high, found.n) if found and is_known else None

@@ -23,7 +23,7 @@ from common.language import Sentence, _, n_
 from common.paths import as_title
 from data.test_sets import Item
 from evaluation.asked import read_asked
-from evaluation.results import Estimate, Result, Verdict
+from evaluation.results import Result, ScoreEstimate, Verdict
 from evaluation.run import Evaluation
 from evaluation.statistics import LEVEL, SIGNIFICANCE
 from evaluation.table import read_results
@@ -86,7 +86,7 @@ class WinRate:
     wins: int
     losses: int
     ties: int
-    share: Estimate | None  # None where all are ties
+    share: ScoreEstimate | None  # None where all are ties
     p: float
     verdict: Verdict
 
@@ -190,7 +190,7 @@ def win_rate(judgements: Iterable[Judgement], reference: str, candidate: str) ->
     test = binomtest(wins, n)
     low, high = test.proportion_ci(LEVEL, "exact")
     verdict: Verdict = "undecided" if test.pvalue >= SIGNIFICANCE else "better" if wins > losses else "worse"
-    return WinRate(wins, losses, ties, Estimate(wins / n, float(low), float(high), n), float(test.pvalue), verdict)
+    return WinRate(wins, losses, ties, ScoreEstimate(wins / n, float(low), float(high), n), float(test.pvalue), verdict)
 
 
 def win_sentence(found: WinRate) -> Sentence:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from chat.cache import shared_length
-from chat.history import Fitted, TooLong, fit_history
+from chat.history import Fitted, MessageTooLong, fit_history
 from data.test_sets import Item
 from models.messages import Message
 from models.prompt import PromptFormat, encode_text
@@ -54,7 +54,7 @@ def fit_prompt(format: PromptFormat, messages: list[Message], room: int) -> Fitt
     sizes, overhead = format.measure(messages)
     try:
         return fit_history(messages, sizes, room, overhead)
-    except TooLong:
+    except MessageTooLong:
         return None
 
 

@@ -25,7 +25,7 @@ from common.files import read_object
 from common.language import Sentence, _, joined, unpacked
 from common.paths import LOCAL_OWNER
 from evaluation.asked import check_test_set, held_out_set
-from evaluation.results import Difference, Estimate
+from evaluation.results import Difference, ScoreEstimate
 from models.base import choose_base, fetch_base
 from models.hardware import find_hardware
 from models.hub.client import token_of
@@ -45,8 +45,8 @@ class Point:
     """
 
     repair: Repair
-    held_out: Estimate
-    general: Estimate
+    held_out: ScoreEstimate
+    general: ScoreEstimate
     learned: Difference
     forgotten: Difference
     is_as_good: bool
@@ -142,7 +142,7 @@ def read_sweep(adapter: Adapter) -> Sweep | None:
 
 def _point(repair: dict[str, Any], is_as_good: bool, **numbers: dict[str, Any]) -> Point:
     """Return a point as `repair_process` wrote it. Raises KeyError or TypeError for another JSON value."""
-    held_out, general = (Estimate(**numbers[name]) for name in ("held_out", "general"))
+    held_out, general = (ScoreEstimate(**numbers[name]) for name in ("held_out", "general"))
     learned, forgotten = (Difference(**numbers[name]) for name in ("learned", "forgotten"))
     return Point(Repair(**repair), held_out, general, learned, forgotten, is_as_good)
 
@@ -223,7 +223,7 @@ def lines_of(sweep: Sweep) -> list[str]:
     return [*lines, "", str(joined([sweep.best_words(), *sweep.notes]))]
 
 
-def interval(found: Estimate | Difference) -> str:
+def interval(found: ScoreEstimate | Difference) -> str:
     """Return a value with its interval and n."""
     sign = "+" if isinstance(found, Difference) else ""
     return f"{found.value:{sign}.3f} ({found.low:{sign}.3f} … {found.high:{sign}.3f}), n {found.n}"

@@ -27,7 +27,7 @@ class Result(TypedDict):
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ScoreEstimate:
     """A score of one candidate over `n` items, with its 95 % interval."""
 
     value: float
@@ -59,6 +59,6 @@ class Line:
     test_set: str
     score: str  # a name in evaluation.scores.SCORES
     candidate: str
-    estimate: Estimate
+    estimate: ScoreEstimate
     difference: Difference | None  # None for the first candidate
     notes: tuple[Sentence, ...] = ()

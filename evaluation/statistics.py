@@ -16,7 +16,7 @@ import numpy as np
 
 from common.language import Sentence, _, n_
 from common.words import amount, count_in_words
-from evaluation.results import Difference, Estimate, Verdict
+from evaluation.results import Difference, ScoreEstimate, Verdict
 from evaluation.scores import Array, Parts, Score, mean
 
 LEVEL = 0.95
@@ -31,7 +31,7 @@ MAX_DRAWN = 2_000_000  # items drawn at once: 16 MB for each of a few arrays
 Interval = tuple[float, float]
 
 
-def estimate(parts: Sequence[Parts], score: Score, seed: int = 0) -> Estimate:
+def estimate(parts: Sequence[Parts], score: Score, seed: int = 0) -> ScoreEstimate:
     """Return the score of these items, at least one, with its 95 % interval.
 
     Wilson's for a share of yes and no; else BCa. Of one item nothing is known: its interval is infinite.
@@ -44,7 +44,7 @@ def estimate(parts: Sequence[Parts], score: Score, seed: int = 0) -> Estimate:
         low, high = float(interval.low), float(interval.high)
     else:
         (low, high), _error = _bootstrap(values, score.total, seed)
-    return Estimate(score.value(parts), low, high, len(values))
+    return ScoreEstimate(score.value(parts), low, high, len(values))
 
 
 def difference(

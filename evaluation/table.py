@@ -16,7 +16,7 @@ from common.made_by import name_teachers, read_made_by, teachers_of
 from data.test_sets import Item
 from evaluation.asked import read_asked
 from evaluation.config import ADAPTER, FEW_SHOT
-from evaluation.results import Difference, Estimate, Line, Needs, Result
+from evaluation.results import Difference, Line, Needs, Result, ScoreEstimate
 from evaluation.run import Evaluation
 from evaluation.scores import Parts, Score, scores_with, wanted_scores
 
@@ -98,7 +98,7 @@ def _line(
     notes: list[Sentence],
 ) -> Line:
     beside = Difference(**difference) if difference else None
-    return Line(test_set, score, candidate, Estimate(**estimate), beside, tuple(notes))
+    return Line(test_set, score, candidate, ScoreEstimate(**estimate), beside, tuple(notes))
 
 
 def compute_lines(

@@ -22,7 +22,7 @@ from common.paths import adapters_folder
 from jobs import hf, skypilot, slurm
 from jobs.follow import follow
 from jobs.line import Machines
-from jobs.prices import Plan, flavors, plan, prices_from
+from jobs.prices import JobPlan, flavors, plan, prices_from
 from jobs.skypilot import SkyOptions
 from jobs.slurm import SlurmOptions
 from jobs.stop import ask_to_stop, job_repo
@@ -112,7 +112,7 @@ def _hardware(options: argparse.Namespace) -> int:
     return 0
 
 
-def _agreed(options: argparse.Namespace, token: Token) -> Plan:
+def _agreed(options: argparse.Namespace, token: Token) -> JobPlan:
     """Return the plan, after a yes. Raises UserError without one."""
     made = plan(options.flavor, options.minutes, options.max_dollars, token)
     print(made.sentence(), flush=True)

@@ -15,7 +15,7 @@ from common.files import read_json, read_object, write_json
 from common.language import _, joined
 from common.paths import LOCAL_OWNER, home
 from jobs.line import Machines, announce, make_run
-from jobs.prices import Plan
+from jobs.prices import JobPlan
 from jobs.upload import ARCHIVE, send_run
 from models.hub.client import Account, Token, account_of, client, errors_explained
 from runs.backup.backup import find_repo, look_for_checkpoints
@@ -96,7 +96,7 @@ def note_job(run: Run, **values) -> Job | None:
     return job
 
 
-def submit(config: TrainConfig, plan: Plan, account: Account, owner: str = LOCAL_OWNER) -> Run:
+def submit(config: TrainConfig, plan: JobPlan, account: Account, owner: str = LOCAL_OWNER) -> Run:
     """Make a run and start it as a job. Raises UserError; a run that was not started can be resumed."""
     check_for_job(config)
     run = make_run(config, Machines(1, plan.flavor.gpus), owner)
@@ -133,7 +133,7 @@ class Refused(UserError):
     """A start that was not tried: the run goes on as it was."""
 
 
-def resume(run: Run, plan: Plan, account: Account) -> None:
+def resume(run: Run, plan: JobPlan, account: Account) -> None:
     """Start a new job for `run`, from its last checkpoint on the Hub, or from the start when there is none yet."""
     if read_object(run.job_file).get("kind") != KIND:
         words = _("'{run}' does not run on Hugging Face Jobs.", run=run.id)
@@ -150,7 +150,7 @@ def resume(run: Run, plan: Plan, account: Account) -> None:
         _start(run, plan, account, restore)
 
 
-def _start(run: Run, plan: Plan, account: Account, restore: str) -> None:
+def _start(run: Run, plan: JobPlan, account: Account, restore: str) -> None:
     from huggingface_hub import __version__
 
     checkpoints = find_repo(run.folder, account)

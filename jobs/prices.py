@@ -14,7 +14,7 @@ MAX_MINUTES = 7 * 24 * 60
 
 
 @dataclass(frozen=True)
-class Plan:
+class JobPlan:
     """A machine, a time limit, and what it can cost at most; that is what a person agrees to before anything starts."""
 
     flavor: Flavor
@@ -69,7 +69,7 @@ def _flavor(hardware) -> Flavor | None:
     return Flavor(hardware.name, price, int(accelerator.quantity) if accelerator else 0, words, FROM_HUB)
 
 
-def plan(flavor: str, minutes: float, max_dollars: float, token: Token = False) -> Plan:
+def plan(flavor: str, minutes: float, max_dollars: float, token: Token = False) -> JobPlan:
     """Return the plan of a job within both limits. Raises UserError when it could cost more than `max_dollars`."""
     known = {one.name: one for one in flavors(token)}
     if flavor not in known:
@@ -81,8 +81,10 @@ def plan(flavor: str, minutes: float, max_dollars: float, token: Token = False) 
             _("Setting up takes some of it."),
         )
     if not isinstance(max_dollars, int | float) or not max_dollars > 0:
-        raise UserError(_("Set the maximum cost, in US dollars."), _("It is never started without that limit."))
-    made = Plan(known[flavor], int(minutes))
+        raise UserError(
+            _("Set the maximum cost, in US dollars."), _("It is never started without that limit.")
+        )
+    made = JobPlan(known[flavor], int(minutes))
     if made.most_dollars > max_dollars:
         affordable = int(max_dollars / made.flavor.dollars_per_minute)
         raise UserError(

@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 from common.errors import UserError
 from common.files import append_json_line, read_json_lines, read_object, write_json
 from common.language import _, n_
-from data.feedback import MADE, DataSet, Row, change_rows, list_datasets
+from data.feedback import MADE, Row, RowsFile, change_rows, list_datasets
 from data.made import Origin
 from data.published import keep_source, source_of
 from making.checks import FINDINGS, check_row, check_set
@@ -107,7 +107,7 @@ def undo(made: MadeSet) -> list[str]:
     return acts[-1]["keys"]
 
 
-def keep(made: MadeSet, name: str, owner: str, accept_rest: bool = False) -> DataSet:
+def keep(made: MadeSet, name: str, owner: str, accept_rest: bool = False) -> RowsFile:
     """Put the accepted rows into the data set `name` of `owner`, each with where it is from; those kept before are replaced.
 
     With `accept_rest` also those on which nothing was decided and in which nothing was found. Raises UserError when no row is

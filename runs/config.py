@@ -14,7 +14,7 @@ import yaml
 from common.errors import UserError
 from common.files import JSON_ERRORS
 from common.language import Sentence, _, english, joined, packed, unpacked
-from common.mix import DataSet, data_sets, line_of
+from common.mix import DataShare, data_sets, line_of
 from common.paths import MAX_TITLE_CHARACTERS
 from data.settings import EXAMPLE, DataSettings
 from models.base import AUTO
@@ -570,12 +570,12 @@ def marked(*marks: Mark) -> tuple[str, ...]:
     return tuple(item.name for item in fields(TrainConfig) if {*marks} & {*item.metadata["marks"]})
 
 
-def named_in(config: TrainConfig, field: str) -> list[DataSet]:
+def named_in(config: TrainConfig, field: str) -> list[DataShare]:
     """Return the data sets that a setting of `ROWS` names: several only in `data`."""
     value = getattr(config, field)
     if field == "data":
         return data_sets(value)
-    return [DataSet(value)] if value else []
+    return [DataShare(value)] if value else []
 
 
 class ToldSetting(TypedDict):

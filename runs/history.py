@@ -17,7 +17,7 @@ import psutil
 from common.errors import UserError
 from common.files import plain_value
 from common.language import _
-from common.mix import DataSet, as_text
+from common.mix import DataShare, as_text
 from common.paths import LOCAL_OWNER, adapters_folder, as_title, contained, free_name, runs_folder
 from common.trash import empty_trash, find_in_trash, list_trash, move_to_trash, take_back
 from runs.config import ROWS, WRITTEN, TrainConfig, marked, named_in
@@ -192,7 +192,7 @@ def copy_settings(run: Run) -> TrainConfig:
     return replace(config, base_reason="")
 
 
-def _in_folder(one: DataSet, run: Run) -> DataSet:
+def _in_folder(one: DataShare, run: Run) -> DataShare:
     is_copy = one.place.startswith("data/") and (run.folder / one.place).is_file()
     return replace(one, place=str(run.folder / one.place)) if is_copy else one
 

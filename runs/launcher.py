@@ -17,7 +17,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.files import is_file, read_json, sweep, write_json, write_text
 from common.language import _
-from common.mix import DataSet, as_text
+from common.mix import DataShare, as_text
 from common.paths import LOCAL_OWNER, REPOSITORY, adapters_folder, as_title, contained, free_name, runs_folder, slug
 from common.visitors import working_for
 from data.kinds import suffix_of
@@ -112,7 +112,7 @@ def _write(run: Run, config: TrainConfig, base: Base, owner: str) -> None:
     write_text(run.config_file, replace(config, **changes).to_yaml())
 
 
-def _keep(one: DataSet, name: str, run: Run) -> DataSet:
+def _keep(one: DataShare, name: str, run: Run) -> DataShare:
     """Return a data set as the run reads it: a copy of a file, called `name`, or the commit of a Hub data set."""
     if one.place == EXAMPLE:
         return one

@@ -17,9 +17,9 @@ from anyio import CapacityLimiter, to_thread
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 
-from chat.answer import Reply, TooLong
+from chat.answer import PromptTooLong, Reply
 from chat.engine import CALLS, Engine
-from chat.history import TooLong as MessageTooLong
+from chat.history import MessageTooLong
 from chat.line import Busy, Caller, Places
 from chat.resident import Model
 from common.body import Refused, Sending, parsed, read_body
@@ -235,7 +235,7 @@ def _as_api_error(error: Exception) -> ApiError:
         return ApiError(error.status, str(error))
     if isinstance(error, Busy):
         return ApiError(429, str(error), code="rate_limit_exceeded", retry_seconds=RETRY_SECONDS)
-    if isinstance(error, TooLong | MessageTooLong):
+    if isinstance(error, PromptTooLong | MessageTooLong):
         return ApiError(400, str(error), code="context_length_exceeded")
     known = as_user_error(error, with_paths=False)
     if known is not None:

@@ -15,7 +15,7 @@ from models.base import Base
 WEIGHTS = "adapter_model.safetensors"
 
 
-def check_adapter(folder: Path, name: str, base: Base) -> None:
+def check_init_adapter(folder: Path, name: str, base: Base) -> None:
     """Raise UserError when `folder` is no LoRA in safetensors, or of another base."""
     values = read_json(folder / "adapter_config.json", {})
     if not isinstance(values, dict) or values.get("peft_type") != "LORA":

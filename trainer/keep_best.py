@@ -73,7 +73,7 @@ def load_state(trainer, checkpoint: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptStep:
     """The step whose weights are kept, its held-out loss, and its checkpoint; None for the last step, as the model is."""
 
     step: int
@@ -81,7 +81,7 @@ class Kept:
     checkpoint: Path | None = None
 
 
-def keep_best(trainer, stage: Stage, last_loss: float | None) -> Kept:
+def keep_best(trainer, stage: Stage, last_loss: float | None) -> KeptStep:
     """Put the weights that are kept into the model; `last_loss` is the held-out loss of the last step.
 
     Where an engine splits the weights the model stays as it is: the adapter is published from the checkpoint. All ranks must
@@ -91,10 +91,10 @@ def keep_best(trainer, stage: Stage, last_loss: float | None) -> Kept:
     evaluations = evaluations_in(trainer.state.log_history) | ({last: last_loss} if last_loss is not None else {})
     checkpoint = _best_checkpoint(stage, evaluations, last)
     if checkpoint is None:
-        return Kept(last, last_loss)
+        return KeptStep(last, last_loss)
     if stage.config.parallel not in SPLIT_WEIGHTS:
         load_checkpoint(trainer, str(checkpoint))
-    return Kept(step_of(checkpoint), evaluations[step_of(checkpoint)], checkpoint)
+    return KeptStep(step_of(checkpoint), evaluations[step_of(checkpoint)], checkpoint)
 
 
 def kept_checkpoint(stage: Stage, past: History) -> Path | None:
@@ -118,7 +118,7 @@ def _best_checkpoint(stage: Stage, evaluations: Evaluations, last: int) -> Path 
     return None if best in (None, last) else stage.folder / f"checkpoint-{best}"
 
 
-def end_words(trainer, stage: Stage, kept: Kept, last_loss: float | None) -> Sentence:
+def end_words(trainer, stage: Stage, kept: KeptStep, last_loss: float | None) -> Sentence:
     """Say why a stage ended before its last step, unless it was stopped, and which step is kept; "" for nothing to say."""
     last, steps, patience = trainer.state.global_step, trainer.state.max_steps, stage.config.early_stopping_patience
     is_over = last < steps and is_patience_over(evaluations_in(trainer.state.log_history), patience)

@@ -15,7 +15,7 @@ from runs.events import Metrics
 from runs.run import Run
 from runs.state import state_of
 from trainer.forgetting import TestLosses
-from trainer.keep_best import Kept
+from trainer.keep_best import KeptStep
 from trainer.progress import peak_memory_bytes
 from trainer.ranks import max_over_ranks
 from trainer.samples import SampleAnswers
@@ -30,7 +30,7 @@ def collect_metrics(
     base: Base,
     precision: str,
     losses: tuple[float | None, float | None],
-    kept: Kept,
+    kept: KeptStep,
 ) -> Metrics:
     """Collect the metrics of a run that ended in stage `number`; `losses` are those of `held_out_losses`."""
     stage, progress = stages[number - 1], trainer.progress

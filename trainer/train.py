@@ -41,7 +41,7 @@ from runs.run import CONTINUE, EventLog, Run
 from trainer import ranks, step_0
 from trainer.forgetting import TestLosses, load_test_sets
 from trainer.gradient_checkpointing import decide
-from trainer.init_adapter import check_adapter, load_adapter
+from trainer.init_adapter import check_init_adapter, load_adapter
 from trainer.keep_best import KeepBest, end_words, keep_best, kept_checkpoint, load_state, owed_evaluation
 from trainer.metrics import collect_metrics, forgotten, held_out_losses, sample_answers, sizes_and_time
 from trainer.pace import StageWork
@@ -119,7 +119,7 @@ def train(run: Run, events: EventLog, watch: StopWatch) -> None:
     base = replace(chosen, reason=config.base_reason or chosen.reason)
     config = in_own_precision(config, base)
     if config.init_adapter:
-        check_adapter(run.init_adapter_folder, config.init_adapter, base)
+        check_init_adapter(run.init_adapter_folder, config.init_adapter, base)
 
     def tell(activity: str, part: float | None) -> None:
         watch.check()

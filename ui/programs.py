@@ -22,7 +22,7 @@ from adapters.pull import pull as pull_offer
 from adapters.push import plan_push
 from common.errors import UserError
 from common.language import _
-from common.mix import DataSet, as_text
+from common.mix import DataShare, as_text
 from data.check import check as check_data
 from data.report import Report
 from evaluation.config import EvaluationConfig
@@ -291,7 +291,7 @@ def _config(visitor: Visitor, given: object, files: object) -> TrainConfig:
         raise UserError(_("The settings are neither an object nor YAML."), _('They look like {"data": "example"}.'))
     check_named(visitor.owner, config)
     if files:
-        config.data = as_text(DataSet(str(path)) for path in _uploads(files))
+        config.data = as_text(DataShare(str(path)) for path in _uploads(files))
     config.base = checked_base(config.base)
     return config
 

@@ -29,7 +29,7 @@ from evaluation.experiments.start import resolve as resolve_experiment
 from evaluation.pace import seconds_a_question
 from evaluation.run import Evaluation, list_evaluations
 from jobs.prices import MIN_MINUTES, Flavor
-from jobs.prices import Plan as JobPlan
+from jobs.prices import JobPlan as JobPlan
 from models.base import shape_for
 from models.hardware import find_hardware
 from runs.config import TrainConfig

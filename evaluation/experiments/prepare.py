@@ -16,7 +16,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.files import write_json, write_text
 from common.language import _, packed
-from common.mix import DataSet, as_text
+from common.mix import DataShare, as_text
 from data.conversations import Conversation
 from data.intake import check_bad, prepare, read_texts
 from data.near_duplicates import NearTexts, text_of
@@ -135,7 +135,7 @@ def _split(experiment: Experiment, folder: Path, tell: Tell) -> Split:
 
 def _settings(config: ExperimentConfig, data: str, held_out: float) -> DataSettings:
     """Return how a data set is read, with this fraction of its rows held out; of the example both files are its rows."""
-    line = as_text([DataSet(EXAMPLE), DataSet(str(EXAMPLE_HELD_OUT))]) if data == EXAMPLE else data
+    line = as_text([DataShare(EXAMPLE), DataShare(str(EXAMPLE_HELD_OUT))]) if data == EXAMPLE else data
     names = DataSettings.__dataclass_fields__
     shared = {name: value for name, value in config.settings.items() if name in names}
     own: dict[str, Scalar] = {"data": line, "text_data": None, "eval_fraction": held_out, "seed": config.split_seed}

@@ -52,7 +52,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ArmComparison:
     """An arm minus one that stands before it; `difference` agrees with `verdict`, which is corrected for all pairs."""
 
     arm: str
@@ -71,7 +71,7 @@ class Table:
     arms: dict[str, str] = field(default_factory=dict)
     test_sets: dict[str, str] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
-    comparisons: list[Comparison] = field(default_factory=list)
+    comparisons: list[ArmComparison] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -80,7 +80,7 @@ def read_table(experiment: Experiment) -> Table:
     found: Any = unpacked(read_object(experiment.results_folder / FILE, MAX_TABLE_BYTES))
     try:
         comparisons = [
-            Comparison(**one | {"difference": Difference(**one["difference"])}) for one in found["comparisons"]
+            ArmComparison(**one | {"difference": Difference(**one["difference"])}) for one in found["comparisons"]
         ]
         return Table(**found | {"entries": [Entry(**one) for one in found["entries"]], "comparisons": comparisons})
     except (KeyError, TypeError):
@@ -104,7 +104,7 @@ def write_table(experiment: Experiment, cells: Sequence[Cell]) -> Table:
     untrained = [cell.arm.id for cell in done if cell.arm.method == "none"]
     reference = (untrained or [*arms, ""])[0]
     entries: list[Entry] = []
-    comparisons: list[Comparison] = []
+    comparisons: list[ArmComparison] = []
     for column, parts in read_parts(done).items():
         score = SCORES[column[1]]
         pairs = compare_all(column, parts, score, config.split_seed)
@@ -155,7 +155,7 @@ def entries_of(
         yield Entry(arm, *column, mean, low, high, seeds, items, arm == best, arm == reference, values)
 
 
-def compare_all(column: Column, parts: dict[str, PartsOfArm], score: Score, seed: int) -> list[Comparison]:
+def compare_all(column: Column, parts: dict[str, PartsOfArm], score: Score, seed: int) -> list[ArmComparison]:
     """Return every two arms of a column beside each other, as far as they have a seed and rows in common."""
     from evaluation.experiments.statistics import compare_arms, holm, spread_of
     from evaluation.statistics import SIGNIFICANCE
@@ -170,7 +170,7 @@ def compare_all(column: Column, parts: dict[str, PartsOfArm], score: Score, seed
         if p >= SIGNIFICANCE:
             low, high = min(difference.low, 0.0), max(difference.high, 0.0)
             difference = replace(difference, low=low, high=high, verdict="undecided")
-        comparisons.append(Comparison(arm, other, *column, difference, p, difference.verdict))
+        comparisons.append(ArmComparison(arm, other, *column, difference, p, difference.verdict))
     return comparisons
 
 
@@ -185,7 +185,7 @@ def _paired(arm: PartsOfArm, other: PartsOfArm) -> tuple[list[list[Parts]], list
     return first, second
 
 
-def best_of(comparisons: Sequence[Comparison], arms: Sequence[str]) -> str:
+def best_of(comparisons: Sequence[ArmComparison], arms: Sequence[str]) -> str:
     """Return the arm that is decided to be better than every other one in a column, "" where there is none."""
     won = [
         one.arm if one.verdict == "better" else one.other for one in comparisons if one.verdict in ("better", "worse")
@@ -194,7 +194,7 @@ def best_of(comparisons: Sequence[Comparison], arms: Sequence[str]) -> str:
 
 
 def difference_between(
-    comparisons: Sequence[Comparison], arm: str, other: str, test_set: str, score: str
+    comparisons: Sequence[ArmComparison], arm: str, other: str, test_set: str, score: str
 ) -> Difference | None:
     """Return an arm minus another one, whichever of them stands first; None where they were not compared."""
     for one in comparisons:

@@ -17,7 +17,7 @@ from evaluation.experiments.arms import Arm, arms_of
 from evaluation.experiments.config import Scalar
 from evaluation.experiments.experiment import Experiment
 from evaluation.experiments.notes import LOSS, NOTES, RECALL, WITH_HISTORY, WITHOUT_HISTORY, Note, Says
-from evaluation.experiments.table import Comparison, Entry, difference_between, read_table
+from evaluation.experiments.table import ArmComparison, Entry, difference_between, read_table
 from evaluation.results import Difference
 from evaluation.scores import SCORES
 from evaluation.statistics import verdict_sentence
@@ -49,7 +49,7 @@ def verdicts(experiment: Experiment) -> list[tuple[Note, Settled]]:
 
 
 def settle(
-    note: Note, arms: Sequence[Arm], entries: Sequence[Entry], comparisons: Sequence[Comparison]
+    note: Note, arms: Sequence[Arm], entries: Sequence[Entry], comparisons: Sequence[ArmComparison]
 ) -> Settled | None:
     """Return what an experiment with these arms says of a claim; None where no two of them show it.
 
@@ -93,7 +93,7 @@ def margin_of(change: Difference | None) -> float:
 
 
 def _of_pair(
-    note: Note, one: Arm, other: Arm, arms: Sequence[Arm], comparisons: Sequence[Comparison]
+    note: Note, one: Arm, other: Arm, arms: Sequence[Arm], comparisons: Sequence[ArmComparison]
 ) -> Settled | None:
     """Return what the difference between two arms says of a claim; None where they are not compared yet."""
     between = difference_between(comparisons, one.id, other.id, note.test_set, LOSS)

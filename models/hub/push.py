@@ -41,7 +41,7 @@ class PlannedFile:
     change: str
 
 
-class Comparison(NamedTuple):
+class Changes(NamedTuple):
     """How the files of a push differ from the repository. `parent` is its commit, None for a new one; `kept` stays there."""
 
     parent: str | None
@@ -276,7 +276,7 @@ def _compare(
     account: Account,
     private: bool,
     obsolete: Collection[str],
-) -> Comparison:
+) -> Changes:
     """Compare the files `names` of `folder` with the repository; a new one would be `private`. Raises UserError."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
@@ -287,7 +287,7 @@ def _compare(
         except RepositoryNotFoundError as error:
             if isinstance(error, GatedRepoError):
                 raise
-            return Comparison(None, private, [PlannedFile(name, size, "new") for name, size in sizes.items()], [])
+            return Changes(None, private, [PlannedFile(name, size, "new") for name, size in sizes.items()], [])
     there = {file.rfilename: file for file in info.siblings or []}
     if any(name in there for name in WHOLE_MODEL):
         words = _("{repo} holds a whole model, which an adapter beside it would hide.", repo=repo_id)
@@ -299,7 +299,7 @@ def _compare(
         files.append(PlannedFile(name, size, "same" if same else "changed" if name in there else "new"))
     gone = sorted({*there} & {*obsolete} - {*names})
     files += [PlannedFile(name, there[name].size or 0, "removed") for name in gone]
-    return Comparison(info.sha, bool(info.private), files, sorted({*there} - {*names, *gone}))
+    return Changes(info.sha, bool(info.private), files, sorted({*there} - {*names, *gone}))
 
 
 def _megabytes(files: list[PlannedFile]) -> float:

@@ -163,7 +163,7 @@ def own_choice(text: str | None) -> str:
     return f"{OWN}:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}" if text else ""
 
 
-def choices() -> list[tuple[str, str]]:
+def template_choices() -> list[tuple[str, str]]:
     """Return (label, value) of the templates that an owner may choose; not the adapter's own on a Space, which never runs it."""
     found = [(said(label), name) for name, label in LABELS.items()] + [(_("The base's own"), BASE)]
     if not is_visitor():

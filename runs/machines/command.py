@@ -38,7 +38,7 @@ class LaunchPlan:
     yaml: str
 
 
-def template_of(config: TrainConfig, has_gpu: bool) -> Path:
+def accelerate_file_of(config: TrainConfig, has_gpu: bool) -> Path:
     """Return the file in `runs/machines/accelerate/` for this mode on this kind of machine."""
     mode, kind = mode_of(config), "gpu" if has_gpu else "cpu"
     if mode in ENGINES:
@@ -76,7 +76,7 @@ def accelerate_yaml(config: TrainConfig, gpus: tuple[Gpu, ...], card: str = "") 
     if mode in ("zero2", "zero3"):
         values |= {"gradient_accumulation_steps": config.gradient_accumulation_steps}
         values |= {"gradient_clipping": config.max_grad_norm}
-    text = template_of(config, bool(gpus)).read_text(encoding="utf-8")
+    text = accelerate_file_of(config, bool(gpus)).read_text(encoding="utf-8")
     for name, value in values.items():  # a key that is not in the template is added at its end
         written = str(value).lower() if isinstance(value, bool) else f'"{value}"' if value == "no" else str(value)
         text, found = re.subn(rf"^( *{name}): .*$", lambda match, w=written: f"{match[1]}: {w}", text, flags=re.M)

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from chat import scheduler
-from chat.answer import TooLong
+from chat.answer import PromptTooLong
 from chat.engine import Engine, Model
 from chat.logprobs import with_texts
 from chat.request import Score
@@ -131,7 +131,7 @@ def test_a_number_that_no_token_has_is_a_sentence(tiny_base, ids):
 
 def test_a_prompt_beyond_the_window_is_refused_whole(tiny_base):
     assert completed(Engine(), Model(tiny_base), [5] * 244).new_tokens == 12
-    with pytest.raises(TooLong, match="245 tokens and 12 more"):
+    with pytest.raises(PromptTooLong, match="245 tokens and 12 more"):
         completed(Engine(), Model(tiny_base), [5] * 245)
 
 

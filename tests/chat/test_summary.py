@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from chat.engine import Engine, Model
-from chat.history import TooLong
+from chat.history import MessageTooLong
 from chat.summary import MAX_SUMMARISED_CHARACTERS, summarise
 
 TEXTS = {
@@ -54,5 +54,5 @@ def test_a_long_talk_is_summarised_whole_whatever_its_tokens(base, name):
 
 def test_a_summary_that_leaves_no_room_is_refused(base):
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
-    with pytest.raises(TooLong):
+    with pytest.raises(MessageTooLong):
         list(summarise(Engine(), Model(base), "word " * 5000, messages, 1, 0))

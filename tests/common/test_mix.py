@@ -5,23 +5,23 @@ import time
 import pytest
 
 from common.errors import UserError
-from common.mix import DataSet, as_text, data_sets, line_of, mix_problem
+from common.mix import DataShare, as_text, data_sets, line_of, mix_problem
 
 
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("example", [DataSet("example")]),
-        ("rows.jsonl", [DataSet("rows.jsonl")]),
-        ("a.jsonl:0.7, b.jsonl:0.3", [DataSet("a.jsonl", 0.7), DataSet("b.jsonl", 0.3)]),
-        (" a.jsonl ,\nexample, ", [DataSet("a.jsonl"), DataSet("example")]),
-        ("owner/name:70%,/x/b.csv.gz : 30 %", [DataSet("owner/name", 70), DataSet("/x/b.csv.gz", 30)]),
-        ("o/n@v1.2/x:.5, o/m@main", [DataSet("o/n", 0.5, "v1.2/x"), DataSet("o/m", None, "main")]),
-        ("C:\\x.csv", [DataSet("C:\\x.csv")]),
-        ("C:\\my, rows\\x.csv:2, D:\\y.csv:1", [DataSet("C:\\my, rows\\x.csv", 2), DataSet("D:\\y.csv", 1)]),
-        ("Data, final (2).csv, b.jsonl", [DataSet("Data, final (2).csv"), DataSet("b.jsonl")]),
-        ("12:30.csv", [DataSet("12:30.csv")]),
-        ("me@home/x.csv, me/x@2.csv:1", [DataSet("me@home/x.csv"), DataSet("me/x@2.csv", 1)]),
+        ("example", [DataShare("example")]),
+        ("rows.jsonl", [DataShare("rows.jsonl")]),
+        ("a.jsonl:0.7, b.jsonl:0.3", [DataShare("a.jsonl", 0.7), DataShare("b.jsonl", 0.3)]),
+        (" a.jsonl ,\nexample, ", [DataShare("a.jsonl"), DataShare("example")]),
+        ("owner/name:70%,/x/b.csv.gz : 30 %", [DataShare("owner/name", 70), DataShare("/x/b.csv.gz", 30)]),
+        ("o/n@v1.2/x:.5, o/m@main", [DataShare("o/n", 0.5, "v1.2/x"), DataShare("o/m", None, "main")]),
+        ("C:\\x.csv", [DataShare("C:\\x.csv")]),
+        ("C:\\my, rows\\x.csv:2, D:\\y.csv:1", [DataShare("C:\\my, rows\\x.csv", 2), DataShare("D:\\y.csv", 1)]),
+        ("Data, final (2).csv, b.jsonl", [DataShare("Data, final (2).csv"), DataShare("b.jsonl")]),
+        ("12:30.csv", [DataShare("12:30.csv")]),
+        ("me@home/x.csv, me/x@2.csv:1", [DataShare("me@home/x.csv"), DataShare("me/x@2.csv", 1)]),
         (" , ", []),
     ],
 )
@@ -32,7 +32,7 @@ def test_a_line_gives_its_data_sets_and_they_give_it_back(text, found):
 def test_what_is_a_file_is_one_data_set_whatever_its_name(tmp_path):
     for name in ("a.jsonl, b.jsonl", "a.jsonl:1", "o@v1"):
         (tmp_path / name).touch()
-        assert data_sets(str(tmp_path / name)) == [DataSet(str(tmp_path / name))]
+        assert data_sets(str(tmp_path / name)) == [DataShare(str(tmp_path / name))]
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,14 @@ def test_what_names_no_data_sets_stays_as_it_is(value):
 @pytest.mark.parametrize("name", ["/t/a.jsonl, b.jsonl", "/t/a.jsonl:5", "/t/a.jsonl,/etc/secret.jsonl"])
 def test_a_file_whose_name_would_be_read_as_others_cannot_stand_among_several(tmp_path, name):
     with pytest.raises(UserError, match="Rename it"):
-        as_text([DataSet(name), DataSet("/t/c.jsonl")])
+        as_text([DataShare(name), DataShare("/t/c.jsonl")])
     (tmp_path / "a.jsonl, b.jsonl").touch()
-    alone = [DataSet(str(tmp_path / "a.jsonl, b.jsonl"))]
+    alone = [DataShare(str(tmp_path / "a.jsonl, b.jsonl"))]
     assert data_sets(as_text(alone)) == alone
 
 
 def test_a_line_of_a_hundred_thousand_commas_takes_a_moment():
     started = time.thread_time()
-    assert data_sets("a," * 100_000) == [DataSet("a," * 100_000)]
-    mix_problem([DataSet(str(number)) for number in range(100_000)])
+    assert data_sets("a," * 100_000) == [DataShare("a," * 100_000)]
+    mix_problem([DataShare(str(number)) for number in range(100_000)])
     assert time.thread_time() - started < 5

@@ -12,7 +12,7 @@ from data.dataset import IGNORED, Encoder
 from data.examine import build_report
 from data.findings import CheckedBase
 from data.intake import load_data, load_text, prepare
-from data.markup import BOILERPLATE, FAMILIES, MAX_CHARACTERS, STOP_TOKENS, dialogue_turns, find_markup
+from data.markup import BOILERPLATE, MAX_CHARACTERS, STOP_TOKENS, STYLES, dialogue_turns, find_markup
 from data.reading import read_rows
 from data.shapes import conversation_of, to_conversation
 from models.templates import NAMES, read_template, without_marks
@@ -242,7 +242,7 @@ def test_dialogue_is_found_for_preference_data():
 
 
 def test_every_family_has_a_name_of_its_own():
-    assert len({family.name for family in FAMILIES} | {STOP_TOKENS}) == len(FAMILIES) + 1
+    assert len({family.name for family in STYLES} | {STOP_TOKENS}) == len(STYLES) + 1
 
 
 ROWS = [

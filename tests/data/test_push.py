@@ -12,7 +12,7 @@ from adapters.trust.scan import places
 from common.errors import UserError
 from common.paths import REPOSITORY, datasets_folder, home
 from data import hub_jobs, pull
-from data.feedback import DataSet, find_dataset, list_datasets, read_rows
+from data.feedback import RowsFile, find_dataset, list_datasets, read_rows
 from data.published import source_of
 from data.pull import pull_data
 from data.push import DataPushOptions, plan_data_push
@@ -45,12 +45,12 @@ def by_key(rows: list[dict]) -> dict[str, dict]:
     return {one["key"]: one for one in rows}
 
 
-def put(rows: list[dict], name: str = "mine", owner: str = "local") -> DataSet:
+def put(rows: list[dict], name: str = "mine", owner: str = "local") -> RowsFile:
     """A data set with these rows."""
     datasets_folder(owner).mkdir(parents=True, exist_ok=True)
     path = datasets_folder(owner) / f"{name}.jsonl"
     path.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in rows), encoding="utf-8")
-    return DataSet(path)
+    return RowsFile(path)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def hub(monkeypatch):
         yield server
 
 
-def push(hub, dataset: DataSet, token: str = "", **wish):
+def push(hub, dataset: RowsFile, token: str = "", **wish):
     return plan_data_push(dataset, account_of(token or hub.alice), DataPushOptions(**wish)).push()
 
 

@@ -12,7 +12,7 @@ from common.errors import UserError
 from evaluation.likelihood import answer_losses, text_losses
 from evaluation.repair import Point, Sweep, keep_point, lines_of, measure, read_sweep
 from evaluation.repair_process import measure_points
-from evaluation.results import Difference, Estimate
+from evaluation.results import Difference, ScoreEstimate
 from tests.adapters.making import make_adapter, put
 
 ROWS = [
@@ -58,7 +58,7 @@ def test_the_ends_are_base_and_adapter_and_all_is_kept_with_its_interval(adapter
 
 
 def point(kind, value, held_out, general, is_as_good, learned="better"):
-    found = (Estimate(number, number - 0.1, number + 0.1, 40) for number in (held_out, general))
+    found = (ScoreEstimate(number, number - 0.1, number + 0.1, 40) for number in (held_out, general))
     differences = (Difference(-1.0, -1.2, -0.8, 40, 0.001, verdict) for verdict in (learned, "worse"))
     return Point(Repair(kind, value), *found, *differences, is_as_good)
 

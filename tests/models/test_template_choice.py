@@ -7,7 +7,7 @@ import pytest
 from common.errors import UserError
 from common.files import write_json
 from models.templates import NAMES, read_template, without_marks
-from models.templates.choice import MAX_TEMPLATE_BYTES, choices, own_choice, own_text, template_of
+from models.templates.choice import MAX_TEMPLATE_BYTES, own_choice, own_text, template_choices, template_of
 
 FOREIGN = "{% for message in messages %}[{{ message.role }}] {{ message.content }}\n{% endfor %}[assistant]"
 BASE = "{% for message in messages %}{{ message.content }}{% endfor %}"
@@ -75,7 +75,7 @@ def test_a_space_runs_nobodys_template(folders, monkeypatch):
     choose(folders[1], own_choice(FOREIGN))
     with pytest.raises(UserError, match="not known here"):
         template_of(*folders)
-    assert "own" not in [value for _, value in choices()]
+    assert "own" not in [value for _, value in template_choices()]
     choose(folders[1], "vicuna")
     assert template_of(*folders).name == "vicuna"
 

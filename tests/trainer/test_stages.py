@@ -12,7 +12,7 @@ from models.base import Base
 from runs.config import TrainConfig
 from runs.launcher import create_run
 from tests.running import events, losses, run_main, small_settings, write_rows
-from trainer.init_adapter import check_adapter
+from trainer.init_adapter import check_init_adapter
 
 NUMBERS = {"max_steps": 4, "save_steps": 2, "max_length": 128, "lora_r": 4, "lora_alpha": 8}
 
@@ -136,8 +136,8 @@ def test_an_adapter_of_another_base_is_refused(tmp_path):
     (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "somebody/else"}')
     (tmp_path / "adapter_model.safetensors").touch()
     with pytest.raises(UserError, match="was trained on somebody/else"):
-        check_adapter(tmp_path, "theirs", Base("cache", "TinyLlama/TinyLlama-1.1B-Chat-v1.0", None, ""))
-    check_adapter(tmp_path, "theirs", Base("folder", "/some/folder", None, ""))
+        check_init_adapter(tmp_path, "theirs", Base("cache", "TinyLlama/TinyLlama-1.1B-Chat-v1.0", None, ""))
+    check_init_adapter(tmp_path, "theirs", Base("folder", "/some/folder", None, ""))
 
 
 @pytest.mark.parametrize("values", [{"modules_to_save": ["lm_head"]}, {"trainable_token_indices": [7]}])
@@ -145,7 +145,7 @@ def test_an_adapter_with_embeddings_of_its_own_is_not_trained_further(tmp_path, 
     (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", **values}))
     (tmp_path / "adapter_model.safetensors").touch()
     with pytest.raises(UserError, match=r"embeddings of its own.*train on the merged model"):
-        check_adapter(tmp_path, "theirs", Base("folder", "/some/folder", None, ""))
+        check_init_adapter(tmp_path, "theirs", Base("folder", "/some/folder", None, ""))
 
 
 def change_config(folder, **values) -> None:

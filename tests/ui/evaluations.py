@@ -9,21 +9,21 @@ from common.files import write_json, write_text
 from common.language import packed
 from common.paths import LOCAL_OWNER, adapters_folder, evaluations_folder, runs_folder
 from evaluation.config import EvaluationConfig
-from evaluation.results import Difference, Estimate, Line
+from evaluation.results import Difference, Line, ScoreEstimate
 from evaluation.run import Evaluation, Progress, Status
 from models.base import EMBEDDED
 from models.embedded import HUB_ID
 
 SET, ADAPTER = "exam", "adapter:coach"
 LINES = [
-    Line(SET, "loss", "base", Estimate(2.5, 2.3, 2.7, 40), None),
-    Line(SET, "loss", ADAPTER, Estimate(1.5, 1.4, 1.6, 40), Difference(-1.0, -1.2, -0.8, 40, 0.001, "better")),
-    Line(SET, "exact", "base", Estimate(0.5, 0.4, 0.6, 40), None),
+    Line(SET, "loss", "base", ScoreEstimate(2.5, 2.3, 2.7, 40), None),
+    Line(SET, "loss", ADAPTER, ScoreEstimate(1.5, 1.4, 1.6, 40), Difference(-1.0, -1.2, -0.8, 40, 0.001, "better")),
+    Line(SET, "exact", "base", ScoreEstimate(0.5, 0.4, 0.6, 40), None),
     Line(
         SET,
         "exact",
         ADAPTER,
-        Estimate(0.45, 0.35, 0.55, 40),
+        ScoreEstimate(0.45, 0.35, 0.55, 40),
         Difference(-0.05, -0.15, 0.05, 40, 0.4, "undecided", needed=1234),
     ),
 ]

@@ -7,7 +7,7 @@ from common.language import Sentence, _, packed
 from common.paths import LOCAL_OWNER, experiments_folder
 from evaluation.experiments.config import ExperimentConfig
 from evaluation.experiments.experiment import Experiment
-from evaluation.experiments.table import Comparison, Entry, Table
+from evaluation.experiments.table import ArmComparison, Entry, Table
 from evaluation.results import Difference, Verdict
 from evaluation.run import Progress, Status
 
@@ -20,11 +20,11 @@ def entry(arm: str, mean: float, score: str = "loss", is_best: bool = False) -> 
     return Entry(arm, "held-out", score, mean, mean - 0.2, mean + 0.2, 3, 40, is_best, arm == "base", values)
 
 
-def beside(arm: str, other: str, value: float, verdict: Verdict, score: str = "loss") -> Comparison:
+def beside(arm: str, other: str, value: float, verdict: Verdict, score: str = "loss") -> ArmComparison:
     """What was decided of two arms."""
     p = 0.5 if verdict == "undecided" else 0.001
     difference = Difference(value, value - 0.1, value + 0.1, 40, p, verdict)
-    return Comparison(arm, other, "held-out", score, difference, p, verdict)
+    return ArmComparison(arm, other, "held-out", score, difference, p, verdict)
 
 
 ENTRIES = [entry("base", 2.5), entry("lora", 1.5, is_best=True), entry("full-tuning", 1.75)]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from common.language import Sentence
-from evaluation.results import Difference, Estimate, Line
+from evaluation.results import Difference, Line, ScoreEstimate
 from evaluation.scores import SCORES
 from evaluation.table import DifferingRow
 from tests.ui.evaluations import ADAPTER, LINES, SET
@@ -47,7 +47,7 @@ def test_above_the_tables_a_sentence_says_of_each_test_set_and_model_how_it_does
 
 
 def test_where_neither_way_is_better_no_word_says_so():
-    estimate, difference = Estimate(20, 19, 21, 9), Difference(4, 3, 5, 9, 0.01, "better")
+    estimate, difference = ScoreEstimate(20, 19, 21, 9), Difference(4, 3, 5, 9, 0.01, "better")
     lines = [Line(SET, "length", "base", estimate, None), Line(SET, "length", ADAPTER, estimate, difference)]
     assert cells(tables_html(lines, {}, NAMES))[1][3] == "+4.0 [+3.0, +5.0]"
 

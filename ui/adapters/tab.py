@@ -17,7 +17,7 @@ from adapters.library import MAX_NOTES_CHARACTERS, adapter_names, find_adapter, 
 from common.errors import UserError
 from common.language import _
 from evaluation.scores import SCORES
-from models.templates.choice import choices
+from models.templates.choice import template_choices
 from serving.api import is_on
 from ui.adapters.api_keys import build_api_keys
 from ui.adapters.export import build_export, on_line
@@ -163,7 +163,7 @@ def _build_details() -> _Details:
                 delete_yes = gr.Button(_("Yes, delete it"), variant="stop", min_width=110)
                 delete_no = gr.Button(_("Keep it"), min_width=90)
         template_dropdown = gr.Dropdown(
-            choices(),
+            template_choices(),
             label=_("Chat template"),
             info=_("Choose the template that it was trained with: the one in its files is not known here."),
             visible=False,
@@ -341,6 +341,6 @@ def _details(name: str | None, owner: str) -> list:
         f"{facts_html(adapter)}{scores_html(adapter)}",
         adapter.title,
         adapter.notes,
-        gr.Dropdown(choices(), value=choice or None, visible=is_open),
+        gr.Dropdown(template_choices(), value=choice or None, visible=is_open),
         *asking,
     ]

@@ -15,7 +15,7 @@ from chat.summary import summarise
 from chat.zero_gpu import ZeroEngine
 from common.language import _
 from ui.background import with_progress
-from ui.chat.models import Picked, pick
+from ui.chat.models import PickedModel, pick
 from ui.owner import Visitor
 
 SHOW_SECONDS = 0.1  # from one look at what came to the next: drawing every word would take longer than writing it
@@ -29,7 +29,7 @@ class Engines:
     remote: RemoteEngine | None
     calls: Places = field(default_factory=lambda: Places(CALLS))
 
-    def of(self, picked: Picked) -> Any:
+    def of(self, picked: PickedModel) -> Any:
         """Return the Engine or RemoteEngine for the picked model."""
         return self.remote if isinstance(picked.model, RemoteModel) else self.local
 
@@ -39,14 +39,14 @@ class Answer:
     """The answer of one pane in progress."""
 
     pane: int
-    picked: Picked
+    picked: PickedModel
     stream: Generator[Reply]
     sampling: Sampling
     reply: Reply
     is_done: bool = False
 
 
-def _pick_panes(engines: Engines, conversation: Conversation, visitor: Visitor, *progress) -> list[Picked]:
+def _pick_panes(engines: Engines, conversation: Conversation, visitor: Visitor, *progress) -> list[PickedModel]:
     """Return the models of all panes. Raises UserError for one that the owner does not have."""
     models = [pane["model"] for pane in conversation["panes"]]
     return [pick(model, models[0], visitor, engines.remote, *progress) for model in models]

@@ -9,7 +9,7 @@ from chat.conversation import MAX_PANES, MAX_TITLE_CHARACTERS
 from common.language import _
 from ui.chat.models import BESIDE_BASE, CHOICES, EXAMPLES, said_choices
 from ui.chat.settings import Settings, lay_out_settings
-from ui.chat.store import Kept
+from ui.chat.store import BrowserStore
 from ui.chat.view import EMPTY, seen_later
 
 SIDES = LIST, SETTINGS = "list", "settings"
@@ -46,7 +46,7 @@ class Layout:
     side_buttons: list[tuple[str, gr.Button]]  # (side, a button that opens or closes it)
 
 
-def lay_out(kept: Kept) -> Layout:
+def lay_out(kept: BrowserStore) -> Layout:
     """Draw the answers and the settings; returns their components."""
     with gr.Column(elem_classes="chat-main", min_width=0):
         with gr.Row(elem_classes="chat-top"):

@@ -32,7 +32,7 @@ BESIDE_BASE = (_("Its base, without the adapter"), "bare:")
 
 
 @dataclass(frozen=True)
-class Picked:
+class PickedModel:
     """A model that was picked: its name above its answers, the engine's model, and the name of its base."""
 
     name: str
@@ -74,7 +74,7 @@ def pick(
     remote: RemoteEngine | None,
     progress: Progress = lambda sentence, fraction: None,
     stop: threading.Event | None = None,
-) -> Picked:
+) -> PickedModel:
     """Return the model of a choice; 'bare:' is the base of the `first` choice. Raises UserError.
 
     A base that is not on this machine yet is fetched; `progress` gets a sentence and a fraction on the way, and
@@ -86,22 +86,22 @@ def pick(
         if isinstance(with_adapter.model, RemoteModel):
             raise UserError(_("A server's models have no base here."), _("Compare with another model."))
         bare = Model(with_adapter.model.base_folder, with_adapter.model.precision)
-        return Picked(with_adapter.base, bare, with_adapter.base)
+        return PickedModel(with_adapter.base, bare, with_adapter.base)
     if kind == "adapter":
         adapter = open_adapter(name, visitor.owner, visitor.hub_token)  # asks the Hub for what was pulled in private
         base = choose_base(adapter.base_choice, adapter.base_revision)
         model = Model(fetch_base(base, progress, stop), wanted_precision(), adapter.folder)
-        return Picked(adapter.title, model, _name_of(base))
+        return PickedModel(adapter.title, model, _name_of(base))
     if kind == "remote" and remote and name in remote.models():
         behind = adapter_behind(name)
         if behind is None:
-            return Picked(name, RemoteModel(name), "")  # its address is not for visitors
+            return PickedModel(name, RemoteModel(name), "")  # its address is not for visitors
         if behind[0] == visitor.owner:  # is it still there, and theirs to use?
-            return Picked(open_adapter(behind[1], visitor.owner, visitor.hub_token).title, RemoteModel(name), "")
+            return PickedModel(open_adapter(behind[1], visitor.owner, visitor.hub_token).title, RemoteModel(name), "")
     if value not in [choice for _label, choice in CHOICES]:
         raise UserError(_("This model is not in the list."), _("Pick one from the list."))
     base = choose_base(name)
-    return Picked(_name_of(base), Model(fetch_base(base, progress, stop), wanted_precision()), _name_of(base))
+    return PickedModel(_name_of(base), Model(fetch_base(base, progress, stop), wanted_precision()), _name_of(base))
 
 
 def _name_of(base: Base) -> str:

@@ -75,7 +75,7 @@ watch("value", () => {{
 
 
 @dataclass
-class Kept:
+class BrowserStore:
     """The invisible components whose values are kept in the browser."""
 
     conversations: gr.HTML  # the list
@@ -83,9 +83,9 @@ class Kept:
     open_one: gr.HTML  # the conversation that the page shows, None at the start; it lies in the page alone
 
 
-def conversation_store() -> Kept:
+def conversation_store() -> BrowserStore:
     """Return those components; they stand outside the tabs, so that they exist from the start."""
-    return Kept(_unseen([], _KEEP), _unseen(None, _DRAFT), _unseen(None, ""))
+    return BrowserStore(_unseen([], _KEEP), _unseen(None, _DRAFT), _unseen(None, ""))
 
 
 def open_conversation(sent: Any) -> Conversation | None:

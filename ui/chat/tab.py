@@ -22,7 +22,7 @@ from ui.chat.keys import FOCUS, IN_THE_BROWSER, toggle
 from ui.chat.layout import LIST, lay_out, lay_out_conversations
 from ui.chat.models import BASE_AUTO, BESIDE_BASE, label_of, model_choices, models_of, said_choices, with_titles
 from ui.chat.settings import NAMED_FIELDS, name_of
-from ui.chat.store import Kept
+from ui.chat.store import BrowserStore
 from ui.chat.updates import at_rest
 from ui.chat.view import title_of
 from ui.datasets import build_datasets
@@ -42,7 +42,7 @@ class ChatTab:
     warm_up: object
 
 
-def build_chat_tab(browser_key: gr.BrowserState, kept: Kept, engine: Engine | ZeroEngine) -> ChatTab:
+def build_chat_tab(browser_key: gr.BrowserState, kept: BrowserStore, engine: Engine | ZeroEngine) -> ChatTab:
     """Lay out the tab and wire its events."""
     with gr.Row(elem_id="chat", elem_classes="chat"):
         parts, layout = lay_out_conversations(), lay_out(kept)

@@ -6,7 +6,7 @@ import gradio as gr
 
 from common.errors import UserError
 from common.language import _, n_
-from common.mix import DataSet, as_text
+from common.mix import DataShare, as_text
 from data.hub_data import check_id
 from data.kinds import KINDS
 from data.settings import DataSettings
@@ -125,7 +125,7 @@ def wire_own_sets(own: OwnSets, browser_key: gr.BrowserState, relisted: Wiring) 
 def data_settings(file: object, hub_id: object, split: object) -> DataSettings:
     """Return which rows a test set is made of. Raises UserError when none are named, and for what is no data set's id."""
     if isinstance(file, str) and file:
-        return DataSettings(data=as_text([DataSet(file)]))
+        return DataSettings(data=as_text([DataShare(file)]))
     name = hub_id.strip() if isinstance(hub_id, str) else ""
     if not name:
         raise UserError(_("No file was uploaded."), _("Drop one here, or name a dataset."))

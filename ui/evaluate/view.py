@@ -4,7 +4,7 @@ import html
 from collections.abc import Mapping, Sequence
 
 from common.language import _
-from evaluation.results import Difference, Estimate, Line
+from evaluation.results import Difference, Line, ScoreEstimate
 from evaluation.scores import SCORES, Score
 from evaluation.statistics import verdict_sentence
 from evaluation.table import DifferingRow
@@ -71,7 +71,7 @@ def _table(lines: Sequence[Line], title: str, candidates: Mapping[str, str]) -> 
     return f"<h3>{html.escape(title)}</h3>{table_html(title, column_heads(*columns, _('n')), body)}{notes}"
 
 
-def _value_cell(score: Score | None, estimate: Estimate | None) -> str:
+def _value_cell(score: Score | None, estimate: ScoreEstimate | None) -> str:
     if estimate is None:
         return "<td>–</td>"
     low, high = figure(score, estimate.low), figure(score, estimate.high)

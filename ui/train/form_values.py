@@ -20,7 +20,7 @@ from gradio.utils import get_upload_folder
 from common.errors import UserError
 from common.files import is_file, write_text
 from common.language import _
-from common.mix import DataSet, as_text, data_sets, split_line
+from common.mix import DataShare, as_text, data_sets, split_line
 from data.feedback import find_dataset
 from data.kinds import paste_suffix
 from runs.config import EXAMPLE, READING, ROWS, SOURCE, WRITTEN, TrainConfig, marked, named_in
@@ -128,7 +128,7 @@ def _uploaded(owner: str, files: list[str], line: str) -> str:
     if found and left:
         sentence = _("'{file}' was uploaded, but its share is not given.", file=Path(left[0]).name[:80])
         raise FieldError("data_mix", sentence, _("Name every file, or leave the field empty to use all of them."))
-    return as_text(found or map(DataSet, files))
+    return as_text(found or map(DataShare, files))
 
 
 def uploaded_names(files: list[str] | None) -> str:

@@ -17,7 +17,7 @@ from common.language import _, joined
 from data.check import check
 from jobs.follow import attach
 from jobs.hf import end_job, read_job, resume, submit
-from jobs.prices import Plan, flavors, plan
+from jobs.prices import JobPlan, flavors, plan
 from jobs.stop import ask_to_stop, job_repo
 from models.hub.client import Account, account_of, token_of
 from runs.config import TrainConfig
@@ -153,7 +153,7 @@ def _account(token: gr.OAuthToken | None) -> Account:
     return account_of(token_of(token.token if token else None))
 
 
-def _plan(token: gr.OAuthToken | None, account: Account, flavor, minutes, dollars) -> Plan:
+def _plan(token: gr.OAuthToken | None, account: Account, flavor, minutes, dollars) -> JobPlan:
     """Return the plan. Raises UserError when the sign-in would end before the job, which could then send nothing."""
     made = plan(flavor, minutes, dollars, account.token)
     left = ((token.expires_at or 0) - time.time()) / 60 if token else 0
@@ -168,7 +168,7 @@ def _plan(token: gr.OAuthToken | None, account: Account, flavor, minutes, dollar
     return made
 
 
-def _agreed(token: gr.OAuthToken | None, account: Account, agreed) -> Plan:
+def _agreed(token: gr.OAuthToken | None, account: Account, agreed) -> JobPlan:
     """Return the plan that was agreed to, made anew. Raises UserError when its price rose meanwhile."""
     if not agreed or len(agreed) != 4:
         raise UserError(_("The cost was not confirmed yet."), _("Press 'See the cost' first."))

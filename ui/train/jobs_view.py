@@ -9,7 +9,7 @@ import gradio as gr
 from common.hosted import on_space
 from common.language import _
 from jobs.hf import Job, read_job
-from jobs.prices import MAX_MINUTES, MIN_MINUTES, Flavor, Plan
+from jobs.prices import MAX_MINUTES, MIN_MINUTES, Flavor, JobPlan
 from runs.run import Run, RunState
 from ui.hints import hint_html, link_html
 
@@ -99,7 +99,7 @@ def first_choice(flavors: list[Flavor]) -> str:
     return next((flavor.name for flavor in flavors if flavor.gpus), flavors[0].name)
 
 
-def plan_words(plan: Plan, account_name: str) -> str:
+def plan_words(plan: JobPlan, account_name: str) -> str:
     """Return the plan that a person agrees to, as HTML."""
     return f"<p class='good'>{html.escape(plan.sentence())}</p>" + hint_html(
         _(

@@ -16,7 +16,7 @@ from evaluation.experiments import settling
 from evaluation.experiments.arms import Arm, arms_of
 from evaluation.experiments.experiment import Experiment
 from evaluation.experiments.notes import NOTES, RECALL, WITH_HISTORY, WITHOUT_HISTORY, Note, find_note
-from evaluation.experiments.table import Comparison, Entry
+from evaluation.experiments.table import ArmComparison, Entry
 from evaluation.experiments.verdicts import MARGIN, Settled, judge, margin_of, settle
 from evaluation.results import Difference, Verdict
 
@@ -28,7 +28,7 @@ def difference(value: float, width: float, verdict: Verdict) -> Difference:
     return Difference(value, value - width, value + width, 40, 0.5, verdict)
 
 
-def compared(arms: list[Arm], note: Note, losses: dict[str, float]) -> list[Comparison]:
+def compared(arms: list[Arm], note: Note, losses: dict[str, float]) -> list[ArmComparison]:
     """All pairs of arms with these losses by name or method, decided where their intervals leave out 0."""
 
     def loss(arm: Arm) -> float:
@@ -39,7 +39,7 @@ def compared(arms: list[Arm], note: Note, losses: dict[str, float]) -> list[Comp
         value = loss(arm) - loss(other)
         verdict: Verdict = "undecided" if abs(value) < 0.01 else "better" if value < 0 else "worse"
         between = difference(value, 0.01, verdict)
-        found.append(Comparison(arm.id, other.id, note.test_set, "loss", between, 0.5, verdict))
+        found.append(ArmComparison(arm.id, other.id, note.test_set, "loss", between, 0.5, verdict))
     return found
 
 

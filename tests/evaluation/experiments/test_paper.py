@@ -7,7 +7,7 @@ import re
 import pytest
 
 from evaluation.experiments.paper import comparisons_csv, entries_csv, latex, markdown, plain, to_latex, to_markdown
-from evaluation.experiments.table import Comparison, Entry, Table
+from evaluation.experiments.table import ArmComparison, Entry, Table
 from evaluation.results import Difference
 
 HOSTILE = [
@@ -31,7 +31,7 @@ def table() -> Table:
         if (score, place) != ("chrf", 1)
     ]
     found = Difference(0.1, 0.05, 0.15, 40, 0.001, "better")
-    comparisons = [Comparison("arm-1", "arm-0", "held-out", "exact", found, 0.006, "better")]
+    comparisons = [ArmComparison("arm-1", "arm-0", "held-out", "exact", found, 0.006, "better")]
     return Table(arms, {"held-out": "50% & more"}, entries, comparisons, [])
 
 
