@@ -178,6 +178,22 @@ def test_torch_has_the_attention_of_rows_of_various_lengths():
     assert {"scale", "window_size", "enable_gqa"} <= {*parameters(varlen_attn)}, sources("torch")
 
 
+def test_torch_shows_a_mode_the_products_of_linear_layers():
+    """models/patches/few_rows.py."""
+    from torch.overrides import TorchFunctionMode
+
+    seen = []
+
+    class Seeing(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            seen.append((func, len(args), kwargs or {}))
+            return func(*args, **(kwargs or {}))
+
+    with Seeing():
+        torch.nn.Linear(4, 3)(torch.ones(2, 4))
+    assert (torch.nn.functional.linear, 3, {}) in seen, sources("torch")
+
+
 def test_torch_multiplies_by_int8_weights_with_a_scale_a_row():
     """chat/patches/int8.py."""
     generator = torch.Generator().manual_seed(0)
@@ -329,6 +345,30 @@ def test_gradios_page_has_the_tags_of_a_links_preview():
     assert b'content="Gradio"' in page and b"githubusercontent" in page, sources("gradio")
     own = with_own_preview(page, "Name", "About")
     assert b'content="Gradio"' not in own and b"githubusercontent" not in own, sources("gradio")
+
+
+def test_gradio_numbers_components_from_where_it_is_told():
+    """ui/patches/texts.py."""
+    import gradio as gr
+    from gradio.context import Context
+
+    next_id, Context.id = Context.id, 10**6
+    try:
+        with gr.Blocks() as page:
+            box = gr.Textbox()
+    finally:
+        Context.id = next_id
+    assert (page._id, box._id) == (10**6, 10**6 + 1), sources("gradio")
+
+
+def test_gradio_reads_and_answers_calls_by_the_methods_that_the_page_overrides():
+    """ui/page.py."""
+    from gradio.blocks import Blocks
+
+    assert "self.config = self.get_config_file()" in inspect.getsource(Blocks.launch), sources("gradio")
+    assert "await self.preprocess_data(" in inspect.getsource(Blocks.process_api), sources("gradio")
+    assert "request" in parameters(Blocks.process_api), sources("gradio")
+    assert parameters(Blocks.preprocess_data)[:3] == ["self", "block_fn", "inputs"], sources("gradio")
 
 
 def test_transformers_caches_keep_keys_and_values_a_layer():

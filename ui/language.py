@@ -1,15 +1,11 @@
-"""The language of the page: which one a visitor reads, and the page in it.
+"""The language of the page: which one a visitor reads.
 
 Gradio's own texts ("Drop File Here") follow `navigator.language`, which the page sets before Gradio is loaded.
 """
 
 import html
-import logging
 import re
-from collections.abc import Callable
-from typing import Any
 
-from gradio.context import Context
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,7 +13,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from common.hosted import on_space
 from common.language import ENGLISH, KOREAN, LANGUAGES, _, current_language, language
 
-log = logging.getLogger(__name__)
 PAGE = "/"
 COOKIE = "studio-language"
 COOKIE_SECONDS = 31_536_000
@@ -104,46 +99,3 @@ def switch_html() -> str:
         place = "aria-current='true'" if code == current_language() else f"href='?lang={code}'"
         links.append(f"<a lang='{code}' {place} onclick=\"{html.escape(_SWITCH)}\">{name}</a>")
     return f"<nav class='languages' aria-label='{html.escape(str(_('Language')))}'>{''.join(links)}</nav>"
-
-
-def texts_of(config: dict[str, Any], first_id: int, build: Callable[[], Any], name: str) -> dict[str, dict[int, dict]]:
-    """Build the page of `config`, whose own id is `first_id`, again in a language.
-
-    Return the components and the events of that page by id: the same ones, in other words. What differs in more than its texts
-    is left out, and so stays English. Not while handlers run: Gradio would put what they make into the page being built.
-    """
-    next_id, Context.id = Context.id, first_id
-    try:
-        with language(name):
-            other = build().config
-    finally:
-        Context.id = max(next_id, Context.id)
-    found: dict[str, dict[int, dict]] = {}
-    for part in ("components", "dependencies"):
-        ours, theirs = config[part], other[part]
-        if [(one["id"], one.get("type")) for one in ours] != [(one["id"], one.get("type")) for one in theirs]:
-            raise RuntimeError(f"The page in {name!r} has other {part}.")
-        same = {one["id"]: twin for one, twin in zip(ours, theirs, strict=True) if _only_texts_differ(one, twin)}
-        for one in ours:
-            if one["id"] not in same:
-                log.warning("Stays English: %s %s", one.get("type", "event"), one["id"])
-        found[part] = same
-    return found
-
-
-def translated(config: dict[str, Any], texts: dict[str, dict[int, dict]]) -> dict[str, Any]:
-    """Return a page's config with the components and events of `texts_of` in the place of its own."""
-    return config | {part: [twins.get(one["id"], one) for one in config[part]] for part, twins in texts.items()}
-
-
-def _only_texts_differ(one: Any, other: Any) -> bool:
-    """Return whether two configs differ in texts at most: a choice's label may differ, its value may not."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        if one.get("choices"):
-            chosen = [[config.get("value"), *(value for _label, value in config["choices"])] for config in (one, other)]
-            if chosen[0] != chosen[1]:
-                return False
-        return one.keys() == other.keys() and all(_only_texts_differ(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(_only_texts_differ, one, other))
-    return one == other or (isinstance(one, str) and isinstance(other, str))

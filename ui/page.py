@@ -26,9 +26,10 @@ from ui.evaluate.tab import build_evaluate_tab
 from ui.events import QUIET, Wiring
 from ui.experiments.tab import build_experiments_tab
 from ui.hints import hint_html
-from ui.language import language_of, switch_html, texts_of, translated
+from ui.language import language_of, switch_html
 from ui.owner import can_sign_in, known_key
 from ui.patches.lean_sessions import keep_no_values
+from ui.patches.texts import texts_of, translated
 from ui.quota import build_quota_line
 from ui.theme import ABOUT, MARK, NAME
 from ui.train.form_values import lasting_config

@@ -16,9 +16,10 @@ from common.language import ENGLISH, KOREAN, _
 from tests.ui.evaluations import put_adapter
 from ui.adapters.view import facts_html
 from ui.guard import guarded
-from ui.language import COOKIE, language_of, texts_of, translated
+from ui.language import COOKIE, language_of
 from ui.messages import shown
 from ui.page import Page, build
+from ui.patches.texts import texts_of, translated
 
 KO = {"accept-language": "ko-KR,ko;q=0.9,en-US;q=0.8"}
 
