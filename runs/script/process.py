@@ -28,12 +28,13 @@ from runs.config import TrainConfig
 from runs.disk import check_room_on_disk
 from runs.forecast.plan import evaluated_rows, plan_steps
 from runs.resolve import in_own_precision
+from runs.script.write import ScriptFacts
 
 TOKEN_BYTES = 12  # of a token and its label, as JSON has them
 FILES = (TRAIN, HELD_OUT) = ("rows.jsonl", "held_out.jsonl")
 
 
-def make_rows(request: dict[str, Any], tell: Tell, most_memory: int | None = None) -> dict[str, Any]:
+def make_rows(request: dict[str, Any], tell: Tell, most_memory: int | None = None) -> ScriptFacts:
     """Write rows and template into the request's folder; return what the script has to know of them and of the base.
 
     The data is read twice and never held: first to know how it is written, then to write it. With `most_memory` in so many bytes
@@ -76,18 +77,18 @@ def make_rows(request: dict[str, Any], tell: Tell, most_memory: int | None = Non
                         lines.write(json.dumps(row, ensure_ascii=False) + "\n")
     steps = plan_steps(replace(config, num_processes=max(1, config.num_processes)), rows)
     is_part = config.method != "full" and config.last_layers
-    return {
-        "base": base.model_id,
-        "base_revision": base.revision,
-        "base_is_quantised": base.quantised is not None,
-        "precision": request["precision"] or config.precision_on(bool(find_gpus())),
-        "target_modules": list(shape.family.targets(config.target_modules)),
-        "trained_layers": list(shape.last_layers(config.last_layers)) if is_part else [],
-        "eval_steps": config.eval_steps or steps.steps_per_epoch,
-        "rows": rows,
-        "held_out": len(chosen),
-        "why_tokens": why,
-    }
+    return ScriptFacts(
+        base=base.model_id,
+        base_revision=base.revision,
+        base_is_quantised=base.quantised is not None,
+        precision=request["precision"] or config.precision_on(bool(find_gpus())),
+        target_modules=list(shape.family.targets(config.target_modules)),
+        trained_layers=list(shape.last_layers(config.last_layers)) if is_part else [],
+        eval_steps=config.eval_steps or steps.steps_per_epoch,
+        rows=rows,
+        held_out=len(chosen),
+        why_tokens=why,
+    )
 
 
 def _encoded(part: Part, encoder: Encoder) -> Iterator[tuple[Conversation, list[TokenRow], list[TokenRow]]]:

@@ -12,6 +12,7 @@ import re
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TypedDict, cast
 
 from common.child import Tell, ask_child
 from common.paths import LOCAL_OWNER, slug
@@ -34,6 +35,21 @@ SETTINGS = (  # of the run, as the script has them
 )
 
 
+class ScriptFacts(TypedDict):
+    """What the process that makes the rows found out of them and of the base."""
+
+    base: str
+    base_revision: str | None
+    base_is_quantised: bool
+    precision: str
+    target_modules: list[str]
+    trained_layers: list[int]
+    eval_steps: int
+    rows: int
+    held_out: int
+    why_tokens: str  # why the rows are tokens and not messages, "" where they are messages
+
+
 def write_script(source: Run | Path, destination: Path, tell: Tell = lambda what, fraction: None) -> Path:
     """Write the zip of a run, or of a config.yaml, into the folder `destination`; return the file. Raises UserError."""
     is_run = isinstance(source, Run)
@@ -44,7 +60,7 @@ def write_script(source: Run | Path, destination: Path, tell: Tell = lambda what
         folder = Path(temporary)
         owner = source.owner if is_run else LOCAL_OWNER
         request = {"config": config.to_dict(), "precision": precision, "folder": temporary, "owner": owner}
-        facts = ask_child(PROCESS, request, child_environment(), tell, max_minutes=MAX_MINUTES)
+        facts = cast(ScriptFacts, ask_child(PROCESS, request, child_environment(), tell, max_minutes=MAX_MINUTES))
         contents: dict[str, str | bytes | Path] = {file.name: file for file in sorted(folder.glob("*.json*"))}
         contents["chat_template.jinja"] = folder / "chat_template.jinja"
         init = sorted(source.init_adapter_folder.iterdir()) if is_run and config.init_adapter else []
@@ -54,8 +70,8 @@ def write_script(source: Run | Path, destination: Path, tell: Tell = lambda what
         return write_zip(destination, name, contents)
 
 
-def script_text(config: TrainConfig, facts: dict, has_init_adapter: bool) -> str:
-    """Return the script. `facts` are what the process found out of the base and the rows."""
+def script_text(config: TrainConfig, facts: ScriptFacts, has_init_adapter: bool) -> str:
+    """Return the script, which reads the rows beside it."""
     values = {
         "base_revision": facts["base_revision"],
         "base_is_quantised": facts["base_is_quantised"],
@@ -78,7 +94,7 @@ def script_text(config: TrainConfig, facts: dict, has_init_adapter: bool) -> str
     return re.sub("|".join(found), lambda mark: found[mark[0]], TEMPLATE.read_text(encoding="utf-8"))
 
 
-def _head(config: TrainConfig, facts: dict) -> list[str]:
+def _head(config: TrainConfig, facts: ScriptFacts) -> list[str]:
     """Return what the script needs and what it cannot carry, in English as all of the zip."""
     several = config.num_processes > 1 or config.parallel != "auto"
     start = f"accelerate launch --num_processes {config.num_processes} train.py" if several else "python train.py"
