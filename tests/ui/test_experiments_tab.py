@@ -129,7 +129,7 @@ def test_a_claim_becomes_its_experiment_with_the_chosen_base_and_one_that_a_scri
 
 def test_the_price_of_the_same_as_jobs_is_told_for_a_machine(call, monkeypatch):
     monkeypatch.setattr(
-        "ui.experiments.tab.flavors", lambda token: [Flavor("a10g-small", 1.0, 1, "Nvidia A10G, 24 GB")]
+        "ui.experiments.form_events.flavors", lambda token: [Flavor("a10g-small", 1.0, 1, "Nvidia A10G, 24 GB")]
     )
     text = ExperimentConfig(settings={"base": "embedded"}, arms=[{"method": "lora"}], seeds=[1]).to_yaml()
     status, told = call("price_experiment", GUEST, text, "a10g-small")

@@ -1,40 +1,33 @@
-"""The Experiments tab: the questions and the form at the left, one experiment at the right; and its events."""
+"""The Experiments tab: the questions and the form at the left, one experiment at the right; and the events of that one."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import gradio as gr
 
 from common.errors import UserError
-from common.language import _, joined
+from common.language import _
 from common.visitors import is_visitor
 from evaluation.background import request_stop
 from evaluation.experiments.arms import arms_of
 from evaluation.experiments.bundle import check_against, open_bundle, rerun
-from evaluation.experiments.config import OWN_SETTINGS, ExperimentConfig
 from evaluation.experiments.experiment import list_experiments
-from evaluation.experiments.notes import NOTES, find_note
-from evaluation.experiments.plan import plan
+from evaluation.experiments.notes import NOTES
 from evaluation.experiments.start import add_seeds, delete_experiment, resume, start
-from jobs.prices import Flavor, flavors
-from runs.config import READING, SOURCE, TrainConfig, marked
+from runs.config import TrainConfig
 from ui.chosen import Watched, wire_chosen
 from ui.downloads import build_download, clicking
 from ui.events import QUIET, Wiring
 from ui.experiments.downloads import made_file
 from ui.experiments.form import (
-    DEFAULTS,
     ExperimentForm,
-    arms_html,
     build_form,
     check_named_by,
-    form_updates,
     numbers,
     with_form,
 )
-from ui.experiments.ready import note_html, ready_choices
+from ui.experiments.form_events import config_in, uploaded, wire_form
+from ui.experiments.ready import ready_choices
 from ui.experiments.result import (
     ResultView,
     build_result,
@@ -44,12 +37,9 @@ from ui.experiments.result import (
     status_views,
 )
 from ui.experiments.view import checks_html
-from ui.hints import hint_html
 from ui.messages import shown
-from ui.owner import Visitor, owner_of, visitor_of
+from ui.owner import owner_of, visitor_of
 
-# of the Train tab, for "as in the Train tab"
-TAKEN = tuple(name for name in ("base", *marked(SOURCE, READING)) if name not in (*OWN_SETTINGS, "max_rows"))
 WATCHED = Watched(
     "experiment",
     own_experiment,
@@ -79,34 +69,11 @@ def build_experiments_tab(
             view = build_result()
     picked = wire_chosen(view.chosen, WATCHED, browser_key, view.status_outputs, view.outputs)
     tab = _wire_lists(form, view, browser_key)
-    _wire_form(form, browser_key, train_inputs, train_config)
-    _wire_run(form, view, browser_key, picked)
+    wire_form(form, browser_key, train_inputs, train_config)
+    _wire_start(form, view, browser_key)
+    _wire_run(view, browser_key, picked)
     _wire_files(view, browser_key)
     return tab
-
-
-def config_in(text: object) -> ExperimentConfig:
-    """Return the config that the YAML on the page says; an empty one says nothing yet. Raises UserError."""
-    return ExperimentConfig.from_text(text if isinstance(text, str) and text.strip() else "{}")
-
-
-def uploaded(file: object) -> Path:
-    """Return the path of an upload. Raises UserError when there is none."""
-    if not isinstance(file, str) or not file:
-        raise UserError(_("No file was uploaded."), _("Choose one."))
-    return Path(file)
-
-
-def plan_html(visitor: Visitor, config: ExperimentConfig, machine: Flavor | None = None) -> str:
-    """Return what an experiment takes, or what keeps it from starting: here, or with its runs as jobs on a machine."""
-    try:
-        check_named_by(visitor, config)
-    except UserError as error:
-        return hint_html(joined([error.message, error.hint]), "problem")
-    found = plan(config, visitor.owner, machine=machine)
-    if found.problems:
-        return "".join(hint_html(problem, "problem") for problem in found.problems)
-    return hint_html(found.words) + "".join(map(hint_html, found.notes))
 
 
 def _wire_lists(form: ExperimentForm, view: ResultView, browser_key: gr.BrowserState) -> ExperimentsTab:
@@ -128,99 +95,8 @@ def _wire_lists(form: ExperimentForm, view: ResultView, browser_key: gr.BrowserS
     return ExperimentsTab(on_load, {"inputs": inputs, "outputs": lists, **QUIET})
 
 
-def _wire_form(
-    form: ExperimentForm,
-    browser_key: gr.BrowserState,
-    train_inputs: list,
-    train_config: Callable[[str, Sequence], TrainConfig],
-) -> None:
-    """Wire the claims, the inputs, the YAML and what is loaded: each changes the YAML or the inputs, and both the plan."""
-
-    def views(visitor: Visitor, config: ExperimentConfig) -> list:
-        return [*form_updates(visitor.owner, config), plan_html(visitor, config)]
-
-    @shown
-    def on_ready(token: gr.OAuthToken | None, key, note_id, text):
-        visitor, note = visitor_of(key, token), find_note(note_id if isinstance(note_id, str) else "")
-        chosen = {}
-        with suppress(UserError):  # a YAML that is half written says no base and no data
-            chosen = {name: value for name, value in config_in(text).settings.items() if name in TAKEN}
-        config = note.config(chosen, visitor.owner)
-        if config is None:
-            told = hint_html(_("A script measures this one: the line above says how."))
-            return [note_html(note), "", *[gr.skip()] * len(form.outputs), told]
-        written = config.to_yaml()
-        return [note_html(note), written, *views(visitor, config_in(written))]
-
-    @shown
-    def on_form(token: gr.OAuthToken | None, key, text, *values):
-        visitor = visitor_of(key, token)
-        try:
-            config = with_form(config_in(text), *values)
-            arms = arms_html(config)
-        except UserError as error:  # half filled in
-            return [gr.skip(), gr.skip(), hint_html(joined([error.message, error.hint]), "problem")]
-        return [config.to_yaml(), arms, plan_html(visitor, config)]
-
-    @shown
-    def on_yaml(token: gr.OAuthToken | None, key, text):
-        visitor = visitor_of(key, token)
-        try:
-            return views(visitor, config_in(text))
-        except UserError as error:
-            return [*[gr.skip()] * len(form.outputs), hint_html(joined([error.message, error.hint]), "problem")]
-
-    @shown
-    def on_file(token: gr.OAuthToken | None, key, file):
-        visitor, config = visitor_of(key, token), ExperimentConfig.from_yaml(uploaded(file))
-        return [config.to_yaml(), *views(visitor, config)]
-
-    @shown
-    def on_take(token: gr.OAuthToken | None, key, text, *values):
-        visitor = visitor_of(key, token)
-        config, taken = config_in(text), train_config(visitor.owner, values)
-        kept = {name: value for name, value in config.settings.items() if name not in TAKEN}
-        given = {name: getattr(taken, name) for name in TAKEN if getattr(taken, name) not in (None, DEFAULTS[name])}
-        config = replace(config, settings=kept | given)
-        return [config.to_yaml(), *views(visitor, config)]
-
-    @shown
-    def on_machine(token: gr.OAuthToken | None, key, text, name):
-        visitor = visitor_of(key, token)
-        machine = next((one for one in flavors(visitor.hub_token) if one.name == name), None)
-        if machine is None:
-            raise UserError(_("No machine is chosen."), _("Pick one."))
-        return plan_html(visitor, config_in(text), machine)
-
-    shown_form = [*form.outputs, form.plan_html]
-    written = [form.yaml_code, *shown_form]
-    newest: Wiring = {"trigger_mode": "always_last", **QUIET}
-    form.ready_radio.change(
-        on_ready,
-        [browser_key, form.ready_radio, form.yaml_code],
-        [form.note_html, *written],
-        api_name="ready_experiment",
-        **newest,
-    )
-    inputs = [browser_key, form.yaml_code]
-    gr.on(
-        [one.input for one in form.fields],
-        on_form,
-        [*inputs, *form.fields],
-        [form.yaml_code, form.arms_html, form.plan_html],
-        api_name="plan_experiment",
-        **newest,
-    )
-    form.yaml_code.input(on_yaml, inputs, shown_form, api_name="read_experiment", **newest)
-    asked = [*inputs, form.machine_dropdown]
-    form.machine_dropdown.input(on_machine, asked, form.price_html, api_name="price_experiment", **newest)
-    form.load_button.upload(on_file, [browser_key, form.load_button], written, api_name="load_experiment", **QUIET)
-    form.take_button.click(on_take, [*inputs, *train_inputs], written, api_name="take_from_train", **QUIET)
-
-
-def _wire_run(form: ExperimentForm, view: ResultView, browser_key: gr.BrowserState, picked: Wiring) -> None:
-    """Wire start, stop, resume, more seeds and delete."""
-    inputs = [browser_key, view.chosen.dropdown]
+def _wire_start(form: ExperimentForm, view: ResultView, browser_key: gr.BrowserState) -> None:
+    """Wire the start of the form's experiment, and of a bundle's."""
 
     @shown
     def on_start(token: gr.OAuthToken | None, key, text, *values):
@@ -242,6 +118,17 @@ def _wire_run(form: ExperimentForm, view: ResultView, browser_key: gr.BrowserSta
         check_named_by(visitor, open_bundle(bundle), has_rows=True)
         started = rerun(bundle, visitor.owner)
         return gr.Dropdown(experiment_choices(visitor.owner), value=started.id)
+
+    one_at_a_time: Wiring = {"concurrency_id": "start", "concurrency_limit": 1, "show_progress": "hidden"}
+    given = [browser_key, form.yaml_code, *form.fields]
+    form.start_button.click(on_start, given, view.chosen.dropdown, api_name="start_experiment", **one_at_a_time)
+    bundle = [browser_key, form.repeat_button]
+    form.repeat_button.upload(on_repeat, bundle, view.chosen.dropdown, api_name="repeat_experiment", **one_at_a_time)
+
+
+def _wire_run(view: ResultView, browser_key: gr.BrowserState, picked: Wiring) -> None:
+    """Wire stop, resume, more seeds and delete."""
+    inputs = [browser_key, view.chosen.dropdown]
 
     @shown
     def on_stop(token: gr.OAuthToken | None, key, experiment_id):
@@ -265,11 +152,6 @@ def _wire_run(form: ExperimentForm, view: ResultView, browser_key: gr.BrowserSta
         left = next((one.id for one in list_experiments(owner)), None)
         return gr.Dropdown(experiment_choices(owner), value=left)
 
-    one_at_a_time: Wiring = {"concurrency_id": "start", "concurrency_limit": 1, "show_progress": "hidden"}
-    given = [browser_key, form.yaml_code, *form.fields]
-    form.start_button.click(on_start, given, view.chosen.dropdown, api_name="start_experiment", **one_at_a_time)
-    bundle = [browser_key, form.repeat_button]
-    form.repeat_button.upload(on_repeat, bundle, view.chosen.dropdown, api_name="repeat_experiment", **one_at_a_time)
     view.stop_button.click(on_stop, inputs, None, api_name="stop_experiment").success(**picked)
     view.resume_button.click(on_resume, inputs, None, api_name="resume_experiment").success(**picked)
     gr.on(
