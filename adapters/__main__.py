@@ -18,7 +18,6 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from adapters.edit import delete_adapter, rename_adapter, set_notes, set_template, undo_delete
 from adapters.evaluated import (
@@ -32,20 +31,17 @@ from adapters.evaluated import (
 )
 from adapters.export.serve import vllm_line
 from adapters.facts import COLUMNS, Column, describe_template, facts_of
-from adapters.hub_base import name_hub_base
+from adapters.hub_jobs import add_hub_jobs, add_intake_options, as_json, base_option, opened
 from adapters.intake import import_adapter
-from adapters.library import Adapter, adapter_names, find_adapter
+from adapters.library import adapter_names, find_adapter
 from adapters.mix import DENSITY, KINDS, Mix, mix
-from adapters.package import PushOptions, export_zip
-from adapters.pull import look, open_adapter, pull, search_hub
-from adapters.push import plan_push
-from common.command_line import add_job, give, printable, progress_on_stderr, run_job
+from adapters.package import export_zip
+from common.command_line import add_job, give, progress_on_stderr, run_job, say
 from common.errors import UserError
 from common.files import check_free, sweep
-from common.language import _, joined, n_
-from common.paths import LOCAL_OWNER, home
-from models.base import DEFAULT_BASE, choose_base, fetch_base
-from models.hub.client import account_of, token_of
+from common.language import _, joined
+from common.paths import home
+from models.base import choose_base, fetch_base
 from models.templates.choice import template_choices
 
 
@@ -73,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     command("show", _show, _("show everything that is known about an adapter")).add_argument("name")
     imported = command("import", _import, _("import a folder or a zip"))
     imported.add_argument("path", type=Path)
+    add_intake_options(imported)
     exported = command("export", _export, _("export an adapter as a zip"))
     exported.add_argument("name")
     exported.add_argument("--to", type=Path, help=_("the zip [NAME.zip]"))
@@ -91,31 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         "--density", type=float, default=DENSITY, help=_("of TIES and DARE: the part that is kept [0.5]")
     )
     mixed.add_argument("--name", default="", help=_("[named after its parts]"))
-    push = command("push", _push, _("push an adapter to the Hugging Face Hub"))
-    push.add_argument("name")
-    push.add_argument("--repo", default="", help=_("name, or owner/name [the adapter's name]"))
-    push.add_argument("--base", default="", help=_("the model on the Hub that its base, a local folder, is a copy of"))
-    push.add_argument("--public", action="store_true", help=_("everybody may see it"))
-    push.add_argument("--license", default="", help=_("licence [that of the base]"))
-    push.add_argument("--language", default="", help=_("language of the data for the model card, such as en"))
-    push.add_argument("--no-answers", action="store_true", help=_("no sample answers on the model card"))
-    push.add_argument(
-        "--show-rows", action="store_true", help=_("sample answers even where they show rows of your data")
-    )
-    push.add_argument("--yes", action="store_true", help=_("change an existing repository without asking"))
-    pulled = command("pull", _pull, _("download an adapter from the Hugging Face Hub"))
-    pulled.add_argument("repo", help=_("owner/name, owner/name@revision, owner/name/folder, or an address"))
-    pulled.add_argument("--revision")
-    for taken in (imported, pulled):
-        taken.add_argument("--name", default="")
-        taken.add_argument("--subfolder", default="", help=_("the folder in it, if it holds several adapters"))
-        taken.add_argument(
-            "--base", default="", help=_("its base, a Hugging Face ID or a folder, if it names none that can be found")
-        )
-    search = command("search", _search, _("search the Hugging Face Hub for adapters"))
-    search.add_argument("words", nargs="*")
-    search.add_argument("--base", default=DEFAULT_BASE)
-    search.add_argument("--mine", action="store_true", help=_("only your own"))
+    add_hub_jobs(commands)
     rename = command("rename", _rename, _("rename an adapter"))
     rename.add_argument("name")
     rename.add_argument("new_name")
@@ -131,11 +104,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _say(words: object) -> None:
-    """Print `words` without control characters of a terminal."""
-    print(printable(str(words)))
-
-
 def _list(options: argparse.Namespace) -> None:
     """Print a table of the adapters in which all words are found."""
     names, columns = adapter_names(words=" ".join(options.words)), COLUMNS
@@ -143,73 +111,56 @@ def _list(options: argparse.Namespace) -> None:
         columns = (*COLUMNS, Column(_("Evaluated"), 1, lambda adapter: score_words(adapter, options.score)))
     told = []
     if names:
-        _say("  ".join(f"{column.title:{column.width}}" for column in columns).rstrip())
+        say("  ".join(f"{column.title:{column.width}}" for column in columns).rstrip())
     for name in names:
         try:
             adapter = find_adapter(name)
         except UserError as error:
-            _say(_("{name} cannot be read: {error}", name=name, error=str(error)))
+            say(_("{name} cannot be read: {error}", name=name, error=str(error)))
             told.append({"name": name, "problem": error.message})
             continue
-        told.append(_as_json(adapter))
-        _say("  ".join(f"{column.value(adapter):{column.width}}" for column in columns).rstrip())
+        told.append(as_json(adapter))
+        say("  ".join(f"{column.value(adapter):{column.width}}" for column in columns).rstrip())
     give(told)
-
-
-def _as_json(adapter: Adapter) -> dict[str, Any]:
-    """Return an adapter as `--json` prints it."""
-    metrics = {name: adapter.metrics.get(name) for name in ("loss_before", "loss_after", "train_seconds")}
-    facts = {"base": adapter.base, "base_revision": adapter.base_revision, "lora_r": adapter.lora_r}
-    return {"name": adapter.name, "title": adapter.title, "folder": adapter.folder, **facts, **metrics}
 
 
 def _show(options: argparse.Namespace) -> None:
     """Print everything that is known of one adapter, its scores, and the line for vLLM."""
     adapter = find_adapter(options.name)
     for label, value in facts_of(adapter):
-        _say(f"{label:20} {value}")
+        say(f"{label:20} {value}")
     measured = read_evaluated(adapter.folder)
     for one in measured:
-        _say(f"\n{one.words()}, {one.day}")
+        say(f"\n{one.words()}, {one.day}")
         for row in (HEADS, *(score.row() for score in one.scores)):
-            _say("  ".join(f"{cell:30}" for cell in row).rstrip())
+            say("  ".join(f"{cell:30}" for cell in row).rstrip())
     if measured and is_stated(adapter):
-        _say(STATED)
+        say(STATED)
     line = vllm_line(adapter)
     give(
-        _as_json(adapter)
+        as_json(adapter)
         | {"facts": dict(facts_of(adapter)), "metrics": adapter.metrics, "evaluated": measured}
         | {"vllm": "" if line.refusals else line.command}
     )
     refused = _("vLLM cannot serve it: {reasons}.", reasons=joined(line.refusals, ", "))
-    _say(f"\n{refused}" if line.refusals else f"\nvLLM: {line.command}")
+    say(f"\n{refused}" if line.refusals else f"\nvLLM: {line.command}")
 
 
 def _import(options: argparse.Namespace) -> None:
     """Import a folder or a zip."""
-    imported = import_adapter(options.path, options.name, base=_base(options.base), subfolder=options.subfolder)
-    give({**_as_json(imported.adapter), "notes": imported.notes})
-    _say(_("Imported as '{name}'.", name=imported.adapter.title))
+    imported = import_adapter(options.path, options.name, base=base_option(options.base), subfolder=options.subfolder)
+    give({**as_json(imported.adapter), "notes": imported.notes})
+    say(_("Imported as '{name}'.", name=imported.adapter.title))
     for note in imported.notes:
-        _say(note)
-
-
-def _base(wanted: str) -> str:
-    """Return the base of an option: the whole path of a folder that is here, else what was typed."""
-    return str(Path(wanted).resolve()) if wanted and Path(wanted).is_dir() else wanted
-
-
-def _opened(name: str) -> Adapter:
-    """Return the adapter; one that was pulled only while the local login may still read its repository."""
-    return open_adapter(name, LOCAL_OWNER, token_of(None))
+        say(note)
 
 
 def _export(options: argparse.Namespace) -> None:
     """Write the adapter as a zip."""
-    adapter = _opened(options.name)
+    adapter = opened(options.name)
     file = export_zip(adapter, options.to or Path(f"{adapter.name}.zip"))
     give({"file": file})
-    _say(file)
+    say(file)
 
 
 def _merge(options: argparse.Namespace) -> None:
@@ -217,7 +168,7 @@ def _merge(options: argparse.Namespace) -> None:
     from adapters.export.gguf_file import check_model, write_all
     from adapters.export.merge import STAGING_PREFIX, merge_adapter
 
-    adapter = _opened(options.name)
+    adapter = opened(options.name)
     target = (options.to or home() / "exports" / f"{adapter.name}-merged").resolve()
     check_free(target)
     gguf_folder = target.with_name(f"{target.name}-gguf")
@@ -238,76 +189,25 @@ def _merge(options: argparse.Namespace) -> None:
         merged.folder.rename(target)
     give({"folder": target, "gguf_folder": gguf_folder if options.gguf else None, "message": merged.sentence()})
     for line in lines:
-        _say(line)
+        say(line)
 
 
 def _mix(options: argparse.Namespace) -> None:
     """Mix adapters into a new one, and print its name."""
-    adapters = [_opened(name) for name in options.names]
+    adapters = [opened(name) for name in options.names]
     how = Mix(options.kind, options.weights or [1 / len(adapters)] * len(adapters), options.density)
     made = mix(adapters, how, options.name, progress_on_stderr())
-    give({**_as_json(made.adapter), "notes": made.notes})
-    _say(_("Mixed as '{name}'.", name=made.adapter.title))
+    give({**as_json(made.adapter), "notes": made.notes})
+    say(_("Mixed as '{name}'.", name=made.adapter.title))
     for note in made.notes:
-        _say(note)
-
-
-def _push(options: argparse.Namespace) -> None:
-    """Print the plan and push; without --yes only to a new repository."""
-    adapter, account = _opened(options.name), account_of(token_of(None))
-    if options.base:
-        _say(name_hub_base(adapter, options.base, account.token, progress_on_stderr()).sentence())
-        adapter = find_adapter(adapter.name)
-    plan = plan_push(
-        adapter,
-        account,
-        PushOptions(
-            repo_name=options.repo,
-            private=not options.public,
-            license=options.license,
-            language=options.language,
-            with_answers=not options.no_answers,
-            with_rows=options.show_rows,
-        ),
-    )
-    _say(joined([_("Signed in as {name}.", name=account.name), plan.sentence()]))
-    for line in plan.lines():
-        _say(line)
-    if not plan.is_new and plan.changes and not options.yes:
-        raise UserError(_("The repository already exists."), _("Add --yes to change it."))
-    pushed = plan.push(progress_on_stderr())
-    give(pushed)
-    _say(pushed.url)
-
-
-def _pull(options: argparse.Namespace) -> None:
-    """Pull an adapter from the Hub."""
-    token = token_of(None)
-    offer = look(options.repo, token, options.revision, options.subfolder, _base(options.base))
-    _say(offer.sentence())
-    pulled = pull(offer, token, name=options.name, progress=progress_on_stderr())
-    give({**_as_json(pulled.adapter), "notes": pulled.notes})
-    _say(_("Downloaded as '{name}'.", name=pulled.adapter.title))
-    for note in pulled.notes:
-        _say(note)
-
-
-def _search(options: argparse.Namespace) -> None:
-    """Print the adapters that a search on the Hub finds."""
-    base = "" if options.mine else options.base
-    all_found = search_hub(token_of(None), base, " ".join(options.words), options.mine)
-    give(all_found)
-    for found in all_found:
-        secrecy = _("private") if found.is_private else _("public")
-        downloads = n_("{count:,} download", "{count:,} downloads", found.downloads)
-        _say(f"{found.repo_id:60} {secrecy:8} {downloads:>18}  {found.changed}")
+        say(note)
 
 
 def _rename(options: argparse.Namespace) -> None:
     """Rename an adapter, and print its name and its folder's."""
     renamed = rename_adapter(options.name, options.new_name)
-    give(_as_json(renamed))
-    _say(_("Renamed to '{name}' (folder {folder}).", name=renamed.title, folder=renamed.name))
+    give(as_json(renamed))
+    say(_("Renamed to '{name}' (folder {folder}).", name=renamed.title, folder=renamed.name))
 
 
 def _note(options: argparse.Namespace) -> None:
@@ -319,20 +219,20 @@ def _note(options: argparse.Namespace) -> None:
 def _template(options: argparse.Namespace) -> None:
     """Choose the chat template of an adapter, and print it."""
     chosen = describe_template(set_template(options.name, options.choice))
-    _say(_("Chat template: {template}.", template=chosen))
+    say(_("Chat template: {template}.", template=chosen))
 
 
 def _delete(options: argparse.Namespace) -> None:
     """Delete an adapter, or bring it back with --undo."""
     if options.undo:
         restored = undo_delete(options.name)
-        give(_as_json(restored))
-        _say(_("Restored '{name}'.", name=restored.title))
+        give(as_json(restored))
+        say(_("Restored '{name}'.", name=restored.title))
     else:
         name = delete_adapter(options.name).name
         give({"deleted": name})
         undo = f"python -m adapters delete {name} --undo"
-        _say(_("Deleted. For a week, `{command}` restores it.", command=undo))
+        say(_("Deleted. For a week, `{command}` restores it.", command=undo))
 
 
 if __name__ == "__main__":

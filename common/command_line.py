@@ -173,6 +173,11 @@ def printable(text: str) -> str:
     return re.sub(r"[^\n\t\x20-\x7e\xa0-\U0010ffff]", "?", text)
 
 
+def say(words: object) -> None:
+    """Print `words`, without control characters."""
+    print(printable(str(words)))
+
+
 def progress_on_stderr() -> Callable[[str, float | None], None]:
     """Return a function that prints on stderr what is done, the same words once."""
     last = ""

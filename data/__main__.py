@@ -24,7 +24,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from common.command_line import add_job, give, printable, run_job
+from common.command_line import add_job, give, printable, run_job, say
 from common.errors import UserError
 from common.language import _, joined, n_
 from common.paths import LOCAL_OWNER
@@ -156,17 +156,15 @@ def _print_counts(made: MadeSet) -> None:
         accepted=decided.count("accepted"),
         rejected=decided.count("rejected"),
     )
-    print(printable(words))
+    say(words)
     for name, count in count_findings(rows).items():
-        print(printable(f"  {count:6,}  {name:12} {FINDINGS[name]}"))
-    print(
-        printable(
-            _(
-                "{answers:,} answers of the teacher, {unreadable:,} of them could not be read; {tokens:,} tokens.",
-                answers=summary["answers"],
-                unreadable=summary["unreadable"],
-                tokens=summary["tokens_in"] + summary["tokens_out"],
-            )
+        say(f"  {count:6,}  {name:12} {FINDINGS[name]}")
+    say(
+        _(
+            "{answers:,} answers of the teacher, {unreadable:,} of them could not be read; {tokens:,} tokens.",
+            answers=summary["answers"],
+            unreadable=summary["unreadable"],
+            tokens=summary["tokens_in"] + summary["tokens_out"],
         )
     )
 
@@ -178,9 +176,7 @@ def _list(options: argparse.Namespace) -> int:
         progress = read_progress(made)
         found.append({"id": made.id, "title": made.config().title, **progress_as_json(progress)})
         title = made.config().title
-        print(
-            printable(f"{made.id:40} {progress.status:12} {count_of(progress):14} {title}  {progress.message}".rstrip())
-        )
+        say(f"{made.id:40} {progress.status:12} {count_of(progress):14} {title}  {progress.message}".rstrip())
     give(found)
     return 0
 
@@ -188,11 +184,11 @@ def _list(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     """Print the settings of a made set, what was found in its rows, and what it does."""
     made = find_made(options.name)
-    print(printable(made.config().to_yaml()))
+    say(made.config().to_yaml())
     _print_counts(made)
     progress = read_progress(made)
     give({**_as_json(made, progress), "settings": vars(made.config())})
-    print(printable(f"{progress.status} {joined([progress.activity, progress.message, progress.hint])}"))
+    say(f"{progress.status} {joined([progress.activity, progress.message, progress.hint])}")
     return 0
 
 
@@ -216,7 +212,7 @@ def _review(options: argparse.Namespace) -> int:
         _print_row(row)
     left = max(0, len(rows) - options.count)
     if left:
-        print(printable(n_("{count:,} more row", "{count:,} more rows", left)))
+        say(n_("{count:,} more row", "{count:,} more rows", left))
     return 0
 
 
@@ -224,18 +220,18 @@ def _print_row(row: ReviewRow) -> None:
     """Print a row, where it is from, and what was found in it."""
     origin = row.made["made"]
     where = f"{origin['document']} {origin['start']}-{origin['end']}" if origin["document"] else ""
-    print(printable(f"\n{row.key}  {where}".rstrip()))
+    say(f"\n{row.key}  {where}".rstrip())
     for message in row.messages:
-        print(printable(f"{message['role']}: {message['content'][:SHOWN_CHARACTERS]}"))
+        say(f"{message['role']}: {message['content'][:SHOWN_CHARACTERS]}")
     for name in row.findings:
-        print(printable(f"* {name}: {FINDINGS[name]}"))
+        say(f"* {name}: {FINDINGS[name]}")
 
 
 def _keep(options: argparse.Namespace) -> int:
     kept = keep(find_made(options.name), options.dataset, LOCAL_OWNER, options.accept_rest)
     give({"file": kept.path, "rows": kept.rows})
     words = n_("{count:,} row in {file}", "{count:,} rows in {file}", kept.rows, file=str(kept.path))
-    print(printable(words))
+    say(words)
     return 0
 
 

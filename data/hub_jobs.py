@@ -2,7 +2,7 @@
 
 import argparse
 
-from common.command_line import add_job, give, printable, progress_on_stderr
+from common.command_line import add_job, give, progress_on_stderr, say
 from common.errors import UserError
 from common.language import _, joined
 from data.feedback import find_dataset
@@ -32,18 +32,18 @@ def _push(options: argparse.Namespace) -> None:
     wanted = DataPushOptions(options.repo, not options.public, options.license, options.language, options.test)
     plan = plan_data_push(dataset, account, wanted)
     for line in [joined([_("Signed in as {name}.", name=account.name), plan.sentence()]), *plan.lines()]:
-        print(printable(str(line)))
+        say(line)
     if not plan.is_new and plan.changes and not options.yes:
         raise UserError(_("The repository already exists."), _("Add --yes to change it."))
     pushed = plan.push(progress_on_stderr())
     give(pushed)
-    print(printable(pushed.url))
+    say(pushed.url)
 
 
 def _pull(options: argparse.Namespace) -> None:
     """Pull a data set, and print its files: what a training takes."""
     pulled = pull_data(options.repo, token_of(None), name=options.name, progress=progress_on_stderr())
     give({"message": pulled.sentence(), "files": [one.path for one in pulled.sets]})
-    print(printable(str(pulled.sentence())))
+    say(pulled.sentence())
     for one in pulled.sets:
         print(one.path)

@@ -23,7 +23,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from adapters.library import find_adapter
-from common.command_line import add_job, give, printable, run_job
+from common.command_line import add_job, give, printable, run_job, say
 from common.language import _, joined, n_
 from data.settings import DataSettings
 from data.test_sets import delete_test_set, keep_test_set, list_test_sets
@@ -150,10 +150,10 @@ def _print_table(lines: Iterable[Line], evaluation: Evaluation) -> None:
             shown = f"{shown} ({score.text(value.low)} – {score.text(value.high)})"
         verdict = verdict_sentence(line.difference, score) if line.difference else _("the reference")
         name = candidate_title(line.candidate, evaluation.owner)
-        print(printable(f"  {score.title:24} {name:32} {shown:26} {verdict}"))
+        say(f"  {score.title:24} {name:32} {shown:26} {verdict}")
         notes |= {(titles.get(line.test_set, line.test_set), name, note): None for note in line.notes}
     for title, name, note in notes:
-        print(printable(f"* {title}, {name}: {note}"))
+        say(f"* {title}, {name}: {note}")
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -163,11 +163,7 @@ def _list(options: argparse.Namespace) -> int:
         progress = read_progress(evaluation)
         found.append(_as_json(evaluation, progress))
         title = evaluation.config().title
-        print(
-            printable(
-                f"{evaluation.id:40} {progress.status:12} {count_of(progress):14} {title}  {progress.message}".rstrip()
-            )
-        )
+        say(f"{evaluation.id:40} {progress.status:12} {count_of(progress):14} {title}  {progress.message}".rstrip())
     give(found)
     return 0
 
@@ -178,17 +174,17 @@ def _show(options: argparse.Namespace) -> int:
     config, progress = evaluation.config(), read_progress(evaluation)
     if options.rows:
         return _show_rows(evaluation, options.rows, options.count)
-    print(printable(config.to_yaml()))
+    say(config.to_yaml())
     for one in (evaluation.versions() or {"test_sets": {}})["test_sets"].values():
         words = n_(
             "{asked:,} of {count:,} row asked", "{asked:,} of {count:,} rows asked", one["rows"], asked=one["asked"]
         )
-        print(printable(f"{one['title']}: {words}"))
+        say(f"{one['title']}: {words}")
     lines = list(read_table(evaluation))
     versions = (evaluation.versions() or {"test_sets": {}})["test_sets"]
     give({**_as_json(evaluation, progress), "settings": vars(config), "test_sets": versions, "scores": lines})
     _print_table(lines, evaluation)
-    print(printable(f"{progress.status} {joined([progress.activity, progress.message, progress.hint])}"))
+    say(f"{progress.status} {joined([progress.activity, progress.message, progress.hint])}")
     return 0
 
 
@@ -201,14 +197,14 @@ def _show_rows(evaluation: Evaluation, score: str, count: int) -> int:
             name = candidate_title(candidate, evaluation.owner)
             for row in rows_that_differ(evaluation, test_set, candidate, score, count):
                 found.append({"test_set": test_set, "candidate": candidate, **vars(row)})
-                print(printable(f"\n{known['title']} {row.item}: {row.prompt[:SHOWN_CHARACTERS]}"))
-                print(printable(_("Right: {answer}", answer=row.expected[:SHOWN_CHARACTERS])))
+                say(f"\n{known['title']} {row.item}: {row.prompt[:SHOWN_CHARACTERS]}")
+                say(_("Right: {answer}", answer=row.expected[:SHOWN_CHARACTERS]))
                 shown = (
                     (reference, row.reference_value, row.reference_answer),
                     (name, row.candidate_value, row.candidate_answer),
                 )
                 for who, value, answer in shown:
-                    print(printable(f"{who} ({SCORES[score].text(value)}): {answer[:SHOWN_CHARACTERS]}"))
+                    say(f"{who} ({SCORES[score].text(value)}): {answer[:SHOWN_CHARACTERS]}")
     give(found)
     return 0
 
@@ -245,7 +241,7 @@ def _judge(options: argparse.Namespace) -> int:
     if not options.model:
         models = find_judge().models()
         give({"models": models})
-        print(printable("\n".join(models)))
+        say("\n".join(models))
         return 0
     print(_("The questions are those in {file}, version {version}.", file=str(PROMPT_FILE), version=judge_prompt()[1]))
     for sentence in judge_evaluation(evaluation, options.model, options.count):
@@ -259,7 +255,7 @@ def _list_test_sets(options: argparse.Namespace) -> int:
     for one in list_test_sets():
         rows = n_("{count:,} row", "{count:,} rows", one.rows)
         labels = _("labels: {names}", names=", ".join(one.labels)) if one.labels else ""
-        print(printable(f"{one.id:32} {one.title:40} {rows}  {labels}  {joined(one.notes)}".rstrip()))
+        say(f"{one.id:32} {one.title:40} {rows}  {labels}  {joined(one.notes)}".rstrip())
     return 0
 
 
@@ -269,7 +265,7 @@ def _add_test_set(options: argparse.Namespace) -> int:
     )
     kept = keep_test_set(settings, options.title or options.data, progress=lambda words: print(words, file=sys.stderr))
     give(kept)
-    print(printable(joined([_("Kept as {name}", name=kept.id), *kept.notes], "\n")))
+    say(joined([_("Kept as {name}", name=kept.id), *kept.notes], "\n"))
     return 0
 
 

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from common.command_line import printable
+from common.command_line import printable, say
 from common.language import _, joined
 from common.words import duration
 from evaluation.background import request_stop
@@ -55,7 +55,7 @@ def count_of(progress: Progress) -> str:
 
 def say_end(work: Background, progress: Progress) -> int:
     """Print the last word of a process; return its exit code: 0 unless it failed."""
-    print(printable(f"{progress.status}. {joined([progress.message, progress.hint])}".strip()))
+    say(f"{progress.status}. {joined([progress.message, progress.hint])}".strip())
     if progress.status in ("failed", "interrupted"):
         print(_("The log is {file}", file=str(work.log_file)))
     return 0 if progress.status in ("done", "stopped") else 1

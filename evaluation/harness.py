@@ -16,7 +16,7 @@ from adapters.evaluated import STATED, is_stated, read_evaluated
 from adapters.library import Adapter
 from adapters.pull import open_adapter
 from common.child import Tell, ask_child
-from common.command_line import give, printable, progress_on_stderr
+from common.command_line import give, progress_on_stderr, say
 from common.errors import UserError
 from common.language import _
 from common.paths import LOCAL_OWNER
@@ -66,7 +66,7 @@ def work(options: argparse.Namespace) -> None:
         measure(adapter, asked, progress_on_stderr())
     give([one for one in read_evaluated(adapter.folder) if one.name.startswith(PREFIX)])
     for line in lines_of(adapter):
-        print(printable(line))
+        say(line)
 
 
 def measure(adapter: Adapter, asked: Asked, tell: Tell = lambda what, fraction: None) -> None:

@@ -19,7 +19,7 @@ from adapters.library import Adapter, find_adapter
 from adapters.pull import open_adapter
 from adapters.repair import Kind, Repair, keep_repaired
 from common.child import Tell, ask_child
-from common.command_line import printable, progress_on_stderr, run_job
+from common.command_line import progress_on_stderr, run_job, say
 from common.errors import UserError
 from common.files import read_object
 from common.language import Sentence, _, joined, unpacked
@@ -193,13 +193,13 @@ def _work(options: argparse.Namespace) -> None:
     sweep = None if options.again else read_sweep(adapter)
     sweep = sweep or measure(adapter, options.test_set, options.precision, progress_on_stderr())
     for line in lines_of(sweep):
-        print(printable(line))
+        say(line)
     if options.keep or options.point:
         point = sweep.at(options.point[0], _number(options.point[1])) if options.point else sweep.best
         if point is None:
             raise UserError(sweep.best_words(), _("Name a point with --point."))
         kept = keep_point(find_adapter(adapter.name), point)
-        print(printable(_("Kept as '{name}'.", name=kept.adapter.title)))
+        say(_("Kept as '{name}'.", name=kept.adapter.title))
 
 
 def _number(text: str) -> float:

@@ -19,7 +19,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.command_line import exit_code, printable, progress_on_stderr
+from common.command_line import exit_code, progress_on_stderr, say
 from common.errors import UserError
 from common.language import _, joined, n_
 from common.paths import REPOSITORY
@@ -71,11 +71,11 @@ def _push(options: argparse.Namespace) -> None:
         )
     changes = [line for file, line in zip(plan.files, plan.lines(), strict=True) if file.change != "same"]
     for line in [*changes, joined([_("Signed in as {name}.", name=account.name), plan.sentence()])]:
-        print(printable(str(line)))
+        say(line)
     if plan.changes and not options.yes and input(_("Push it? Type yes: ")).strip().lower() != "yes":
         raise UserError(NOTHING_SENT)
     try:
-        print(printable(plan.push(progress_on_stderr()).url))
+        say(plan.push(progress_on_stderr()).url)
     except UserError as error:
         if plan.is_new and not options.zero_gpu:
             hint = _("A new Space on a CPU needs a PRO account; with --zero-gpu it does not.")

@@ -10,7 +10,7 @@ from dataclasses import Field, replace
 from pathlib import Path
 from typing import Any
 
-from common.command_line import give, printable, progress_on_stderr
+from common.command_line import give, printable, progress_on_stderr, say
 from common.errors import UserError
 from common.files import read_object
 from common.language import _, joined, n_, said
@@ -93,7 +93,7 @@ def list_all(options: argparse.Namespace) -> int:
         words = f"{labels.title}  {labels.words()}".strip()
         step = _("step {step}/{total}", step=state.step, total=state.total_steps)
         problem = joined([state.message, state.hint]) if state.status == UNREADABLE else run.settings_problem()
-        print(printable(f"{run.id:40} {state.status:12} {step}  {loss}  {words}  {problem}".rstrip()))
+        say(f"{run.id:40} {state.status:12} {step}  {loss}  {words}  {problem}".rstrip())
     give(found)
     return 0
 
@@ -131,15 +131,15 @@ def show(options: argparse.Namespace) -> int:
         | {"losses": state.curve("losses"), "held_out_losses": state.curve("eval_losses")}
     )
     for line in filter(None, (labels.title, labels.words(), labels.notes)):
-        print(printable(line))
+        say(line)
     config = run.config_or_none()
     words = replace(config, base_reason=said(config.base_reason)).to_yaml() if config else run.settings_problem()
-    print(printable(words))
-    print(printable(f"status: {state.status} {joined([state.message, state.hint])}".strip()))
+    say(words)
+    say(f"status: {state.status} {joined([state.message, state.hint])}".strip())
     for note in state.notes:
-        print(printable(note))
+        say(note)
     for name, value in state.metrics.items():
-        print(printable(f"{name}: {value}"))
+        say(f"{name}: {value}")
     if where := model_words(run, state):
         print("", printable(where), sep="\n")
         if run.model_folder.is_dir():
@@ -208,7 +208,7 @@ def label_run(options: argparse.Namespace) -> int:
     tags = [tag for tag in (*labels_of(run).tags, *split_tags(options.add)) if tag.casefold() not in removed]
     labels = set_labels(run, notes=options.note, tags=tags, starred=options.star)
     give({"name": run.id, "tags": labels.tags, "note": labels.notes, "starred": labels.starred})
-    print(printable(labels.words()))
+    say(labels.words())
     return 0
 
 

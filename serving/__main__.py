@@ -9,7 +9,7 @@ import argparse
 import sys
 import time
 
-from common.command_line import add_job, give, printable, run_job
+from common.command_line import add_job, give, run_job, say
 from common.language import _
 from common.paths import LOCAL_OWNER
 from serving.keys import list_keys, new_key, revoke
@@ -51,7 +51,7 @@ def _list(options: argparse.Namespace) -> None:
     give(found)
     for key in found:
         made = time.strftime("%Y-%m-%d %H:%M", time.localtime(key.created))
-        print(printable(f"{key.id}  {made}  {key.name}".rstrip()))
+        say(f"{key.id}  {made}  {key.name}".rstrip())
 
 
 def _revoke(options: argparse.Namespace) -> None:

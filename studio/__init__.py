@@ -39,7 +39,7 @@ from adapters.package import PushOptions
 from adapters.push import plan_push
 from chat.__main__ import open_model
 from chat.engine import Sampling
-from common.command_line import printable
+from common.command_line import say
 from common.errors import UserError
 from common.language import _, joined
 from evaluation.config import EvaluationConfig
@@ -114,11 +114,11 @@ def resume(name: str = "") -> Training | None:
         return None
     state = read_state(run, with_curves=False)
     if state.is_running:
-        print(printable(_("Following '{name}', which still runs.", name=run.id)))
+        say(_("Following '{name}', which still runs.", name=run.id))
         return Training(run)
     if not name and state.status != "interrupted":
         return None
-    print(printable(joined([_("Continuing '{name}'.", name=run.id), run.kept_words()])))
+    say(joined([_("Continuing '{name}'.", name=run.id), run.kept_words()]))
     enqueue(run)
     return Training(run)
 

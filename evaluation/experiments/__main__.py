@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from common.command_line import add_job, give, printable, run_job
+from common.command_line import add_job, give, run_job, say
 from common.errors import UserError
 from common.language import _, joined
 from common.words import duration
@@ -89,7 +89,7 @@ def _list(options: argparse.Namespace) -> int:
         told = _as_json(experiment, progress)
         found.append(told)
         line = f"{experiment.id:40} {progress.status:12} {count_of(progress):10} {told['title']}  {progress.message}"
-        print(printable(line.rstrip()))
+        say(line.rstrip())
     give(found)
     return 0
 
@@ -97,16 +97,16 @@ def _list(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     """Print the settings of an experiment and a line for each cell."""
     experiment = find_experiment(options.name)
-    print(printable(experiment.config().to_yaml()))
+    say(experiment.config().to_yaml())
     cells = read_cells(experiment)
     for cell in cells:
         seconds = duration(cell.seconds) if cell.seconds is not None else ""
-        print(printable(f"{cell.id:40} {cell.status:12} {seconds:12} {cell.message}".rstrip()))
+        say(f"{cell.id:40} {cell.status:12} {seconds:12} {cell.message}".rstrip())
     progress = read_progress(experiment)
     names = ("id", "seed", "status", "message", "seconds", "metrics")
     told = [{name: getattr(cell, name) for name in names} for cell in cells]
     give({**_as_json(experiment, progress), "cells": told, "scores": read_entries(experiment)})
-    print(printable(f"{progress.status} {joined([progress.activity, progress.message, progress.hint])}"))
+    say(f"{progress.status} {joined([progress.activity, progress.message, progress.hint])}")
     return 0
 
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from common.command_line import add_job, give, printable
+from common.command_line import add_job, give, printable, say
 from common.errors import UserError
 from common.files import is_file
 from common.language import _
@@ -62,7 +62,7 @@ def _verify(options: argparse.Namespace) -> int:
     checks = check_against(Path(options.name), find_experiment(options.experiment))
     give([{**vars(one), "is_inside": one.is_inside} for one in checks])
     for one in checks:
-        print(printable(_line(one)))
+        say(_line(one))
     inside, equal = (sum(values) for values in zip(*((one.is_inside, one.is_equal) for one in checks), strict=True))
     if equal == len(checks):
         print(_("All {count:,} scores are equal.", count=equal))

@@ -3,7 +3,7 @@
 import argparse
 import textwrap
 
-from common.command_line import add_job, give, printable
+from common.command_line import add_job, give, say
 from common.errors import UserError
 from common.language import _, joined
 from evaluation.experiments.config import OWN_SETTINGS, ExperimentConfig, Scalar
@@ -71,5 +71,5 @@ def _verdicts(options: argparse.Namespace) -> int:
     found = verdicts(find_experiment(options.name))
     give([{"id": note.id, "claim": note.claim, **vars(settled)} for note, settled in found])
     for note, settled in found:
-        print(printable(f"{note.claim} {FINDINGS[settled.finding]}. {settled.words}"))
+        say(f"{note.claim} {FINDINGS[settled.finding]}. {settled.words}")
     return 0
