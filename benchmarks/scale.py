@@ -75,7 +75,7 @@ def list_rows(entries: int, only: tuple[str, ...] = ()) -> Iterator[Row]:
     from runs.labels import set_labels
     from runs.queue import order
     from runs.run import list_runs
-    from ui.adapters import tab as adapters_tab
+    from ui.adapters import handlers
     from ui.chat import models as chat_models
     from ui.train import history_events, history_view, run_view
 
@@ -91,8 +91,8 @@ def list_rows(entries: int, only: tuple[str, ...] = ()) -> Iterator[Row]:
             "All runs: a search for a state": lambda: history_view.listed(owner, RunFilter("done"), []),
             "All runs: a search that finds nothing": lambda: history_view.listed(owner, RunFilter("xyzzy"), []),
             "a run is typed into its list": lambda: history_view.run_choices(list_runs(owner), "attempt 77"),
-            "the Adapters tab is opened": lambda: adapters_tab._library(owner, "", None),
-            "Adapters: a search": lambda: adapters_tab._library(owner, "run-77", None),
+            "the Adapters tab is opened": lambda: handlers._library(owner, "", None),
+            "Adapters: a search": lambda: handlers._library(owner, "run-77", None),
             "the poll of every second": lambda: run_view.signature(newest),
             "the queue, twice a second": order,
         }

@@ -107,6 +107,11 @@ def _parser() -> argparse.ArgumentParser:
     check = add_job(jobs, "check", _check, _("what is wrong with the data"))
     check.add_argument("data", help=_("a file, a Hugging Face dataset, or 'example'; or several, separated by commas"))
     add_settings(check, ("data",))
+    _add_preview(jobs)
+    return parser
+
+
+def _add_preview(jobs) -> None:
     preview = add_job(jobs, "preview", _preview, _("rows as the trainer gets them, as tokens"))
     preview.add_argument("data", help=_("a file, a Hugging Face dataset, or 'example'"))
     preview.add_argument("--base", default="auto")
@@ -120,7 +125,6 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("--system-turns", default="join", choices=SYSTEM_TURNS)
     preview.add_argument("--chat-template", default="auto")
     preview.add_argument("--markup", default=TrainConfig.markup, choices=MARKUP)
-    return parser
 
 
 def add_settings(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -> None:

@@ -74,10 +74,8 @@ def merge_adapter(
         from peft import PeftModel
 
     if dtype not in DTYPES:
-        raise UserError(
-            _("An adapter cannot be merged in '{dtype}'.", dtype=dtype),
-            _("Choose one of these: {names}.", names=", ".join(DTYPES)),
-        )
+        words = _("An adapter cannot be merged in '{dtype}'.", dtype=dtype)
+        raise UserError(words, _("Choose one of these: {names}.", names=", ".join(DTYPES)))
     use_all_cores()
     check_free(target)
     template = template_of(base_folder, adapter.folder)
@@ -100,7 +98,7 @@ def merge_adapter(
         model = model.merge_and_unload(safe_merge=True)
         if model.get_input_embeddings().weight is not model.get_output_embeddings().weight:
             model.config.tie_word_embeddings = False  # one of them is the adapter's own now
-        model = model.to({"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[dtype])
+        model = model.to(getattr(torch, DTYPES[dtype]))
         model.config.dtype = model.dtype
         model.save_pretrained(partial, save_original_format=False)  # of a 4-bit file that was read there is none
         tokenizer.save_pretrained(partial)
@@ -108,9 +106,8 @@ def merge_adapter(
         progress(_("Comparing the answers of the merged model"), 0.8)
         difference, agreement, tokens = _compare(load_base_model(partial, "fp32").eval(), expected)
         if not agreement >= MIN_AGREEMENT:
-            raise UserError(
-                _("The merged model agrees on only {share:.0%} of the tokens.", share=agreement), _("It was not kept.")
-            )
+            words = _("The merged model agrees on only {share:.0%} of the tokens.", share=agreement)
+            raise UserError(words, _("It was not kept."))
         check_free(target)
         partial.rename(target)
     except ValueError as error:  # PEFT's safe_merge: the sum is no number

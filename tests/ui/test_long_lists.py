@@ -14,7 +14,7 @@ from runs.history import EVERY_RUN, RunFilter
 from runs.labels import set_labels
 from runs.resolve import resolve, training_in_words
 from runs.run import find_run, list_runs
-from ui.adapters import tab as adapters_tab
+from ui.adapters import handlers
 from ui.chat import models as chat_models
 from ui.chat.conversations import listed_models
 from ui.chat.view import title_of
@@ -85,25 +85,25 @@ def test_what_is_deleted_renamed_or_brought_back_is_seen_at_once(library):
 
 
 def test_the_library_shows_the_newest_adapters_and_a_search_finds_all(library):
-    cards, picked = adapters_tab._library("alice", "", None)
+    cards, picked = handlers._library("alice", "", None)
     assert len(names_of(cards)) == MAX_LISTED_ENTRIES and picked == "run-119"
     assert "Showing the newest 100 of 120. Search to find the others." in cards
     set_notes(OLD, "verses of a friend", "alice")
-    cards, picked = adapters_tab._library("alice", "VERSES", None)
+    cards, picked = handlers._library("alice", "VERSES", None)
     assert names_of(cards) == [OLD] == [picked] and "Showing the newest" not in cards
-    cards, picked = adapters_tab._library("alice", "", OLD)
+    cards, picked = handlers._library("alice", "", OLD)
     assert picked == OLD == names_of(cards)[-1], "one that came in is picked, however old"
-    cards, picked = adapters_tab._library("bob", "verses", None)
+    cards, picked = handlers._library("bob", "verses", None)
     assert names_of(cards) == [] and picked == "" and "No adapter matches “verses”." in cards
 
 
 def test_a_changed_adapter_is_seen_at_once(library):
     rename_adapter(OLD, "poems", "alice")
-    assert names_of(adapters_tab._library("alice", "poems", None)[0]) == ["poems"]
+    assert names_of(handlers._library("alice", "poems", None)[0]) == ["poems"]
     kept = delete_adapter("poems", "alice")
-    assert names_of(adapters_tab._library("alice", "poems", None)[0]) == []
+    assert names_of(handlers._library("alice", "poems", None)[0]) == []
     undo_delete(kept.entry, "alice")
-    assert names_of(adapters_tab._library("alice", "poems", None)[0]) == ["poems"]
+    assert names_of(handlers._library("alice", "poems", None)[0]) == ["poems"]
 
 
 def test_an_adapter_is_called_by_its_title_before_its_first_answer_and_where_a_training_starts_from_it(library):
@@ -146,7 +146,7 @@ def chat_lists():
 def test_what_is_called_just_so_comes_before_what_only_holds_it(library):
     runs, _ = history_view.listed("alice", RunFilter("attempt 1"), [])
     assert ids(runs)[0] == "run-1" and ids(runs)[1] == "run-119"
-    assert names_of(adapters_tab._library("alice", "run-1", None)[0])[:2] == ["run-1", "run-119"]
+    assert names_of(handlers._library("alice", "run-1", None)[0])[:2] == ["run-1", "run-119"]
     assert history_events.adapter_choices("alice", [f"run-{n}" for n in range(120, 0, -1)], "run-1")[1][0] == "run-1"
     assert chat_models.model_choices("alice", None, [], "run-1")[0][1] == "adapter:run-1"
 

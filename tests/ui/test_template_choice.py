@@ -10,8 +10,8 @@ from common.errors import UserError
 from models.templates import read_template
 from models.templates.choice import template_of
 from tests.adapters.conftest import made  # noqa: F401
-from ui.adapters import tab as adapters_tab
-from ui.adapters.tab import _details, on_template
+from ui.adapters import handlers
+from ui.adapters.handlers import _details, on_template
 
 
 def dropdown(name: str):
@@ -52,7 +52,7 @@ def test_a_choice_is_told_once_though_the_dropdown_tells_of_it_again_when_it_is_
     (copy / "chat_template.jinja").write_text("{{ messages }}")
     import_adapter(copy)
     told = []
-    monkeypatch.setattr(adapters_tab.gr, "Info", told.append)
+    monkeypatch.setattr(handlers.gr, "Info", told.append)
     for choice in (None, "vicuna", "vicuna", "own", "own"):
         on_template(None, "", "odd", choice)
     assert len(told) == 2 and dropdown("odd").value == "own"

@@ -1,37 +1,39 @@
 """The Adapters tab: the library as one list, one adapter in detail with what can be done with it, and how to add one.
 
-What can be done with one, and adding, have files of their own (`push.py`, `export.py`, `mix.py`, `repair.py`, `get.py`). Every
-handler looks its adapter up anew for the caller's owner; the page holds only a name.
+What can be done with one, and adding, have files of their own (`push.py`, `export.py`, `mix.py`, `repair.py`, `get.py`).
 """
 
-import html
 from dataclasses import dataclass
 
 import gradio as gr
 
-from adapters.edit import delete_adapter, rename_adapter, set_notes, set_template, undo_delete
-from adapters.evaluated import choose_score, chosen_score, is_any_evaluated
-from adapters.facts import template_choice
-from adapters.history import read_history
-from adapters.library import MAX_NOTES_CHARACTERS, adapter_names, find_adapter, read_some
-from common.errors import UserError
+from adapters.library import MAX_NOTES_CHARACTERS
 from common.language import _
 from evaluation.scores import SCORES
 from models.templates.choice import template_choices
 from serving.api import is_on
 from ui.adapters.api_keys import build_api_keys
 from ui.adapters.export import build_export, on_line
-from ui.adapters.get import build_get
+from ui.adapters.get import GetSection, build_get
+from ui.adapters.handlers import (
+    nothing,
+    on_card,
+    on_delete,
+    on_load,
+    on_notes,
+    on_pick,
+    on_rename,
+    on_score,
+    on_template,
+    on_undo,
+)
 from ui.adapters.mix import build_mix
 from ui.adapters.push import build_push, on_account
 from ui.adapters.repair import build_repair
-from ui.adapters.view import CARDS_SCRIPT, answers_html, cards_html, curve_html, facts_html, heading_html, scores_html
+from ui.adapters.view import CARDS_SCRIPT, cards_html
 from ui.events import QUIET, Wiring, ask_first
 from ui.hints import hint_html
-from ui.long_lists import MAX_LISTED_ENTRIES, SEARCH_TO_FIND, how_many
-from ui.messages import shown
-from ui.owner import owner_of
-from ui.toast import Toast, build_toast, toast_updates
+from ui.toast import Toast, build_toast
 
 
 @dataclass
@@ -75,24 +77,7 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
     picked = gr.Textbox("", label=_("Adapter"), visible="hidden")
     with gr.Row(equal_height=False, elem_classes="adapters"):
         with gr.Column(scale=4, min_width=300):
-            search_box = gr.Textbox(
-                show_label=False,
-                label=_("Search adapters"),
-                placeholder=_("Search adapters"),
-                container=False,
-            )
-            score_dropdown = gr.Dropdown(
-                [(score.title, name) for name, score in SCORES.items()],
-                value="loss",
-                label=_("Score in the list"),
-                info=_("Of what was evaluated, with its 95 % interval and the number of rows."),
-                visible=False,
-            )
-            cards = gr.HTML(cards_html([], None, ""), js_on_load=CARDS_SCRIPT)
-            with gr.Accordion(_("Add an adapter"), open=False):
-                get = build_get(browser_key)
-            if is_on():
-                build_api_keys(browser_key)
+            search_box, score_dropdown, cards, get = _build_list(browser_key)
         with gr.Column(scale=7, min_width=340):
             empty_html = gr.HTML(hint_html(nothing()), elem_classes="no-adapter")
             details = _build_details()
@@ -144,9 +129,27 @@ def build_adapters_tab(browser_key: gr.BrowserState) -> AdaptersTab:
     )
 
 
-def nothing() -> str:
-    """Return what stands in the place of the details of an empty library."""
-    return str(_("No adapters yet. Train one, or add one from a file or the Hub."))
+def _build_list(browser_key: gr.BrowserState) -> tuple[gr.Textbox, gr.Dropdown, gr.HTML, GetSection]:
+    """Lay out the library, and what adds to it; return the box for words, the choice of a score, the cards, and the arrivals."""
+    search_box = gr.Textbox(
+        show_label=False,
+        label=_("Search adapters"),
+        placeholder=_("Search adapters"),
+        container=False,
+    )
+    score_dropdown = gr.Dropdown(
+        [(score.title, name) for name, score in SCORES.items()],
+        value="loss",
+        label=_("Score in the list"),
+        info=_("Of what was evaluated, with its 95 % interval and the number of rows."),
+        visible=False,
+    )
+    cards = gr.HTML(cards_html([], None, ""), js_on_load=CARDS_SCRIPT)
+    with gr.Accordion(_("Add an adapter"), open=False):
+        get = build_get(browser_key)
+    if is_on():
+        build_api_keys(browser_key)
+    return search_box, score_dropdown, cards, get
 
 
 def _build_details() -> _Details:
@@ -228,119 +231,3 @@ def _wire_delete(details: _Details, inputs: list, library: list, toast: Toast) -
     outputs = [*library, *toast.outputs]
     details.delete_yes.click(on_delete, inputs, outputs, api_name="delete_adapter", **QUIET)
     toast.undo_button.click(on_undo, [browser_key, search_box, toast.entries], outputs, api_name="undo_delete", **QUIET)
-
-
-@shown
-def on_load(token: gr.OAuthToken | None, key, words, name):
-    """Return the library as it is now, and the score in it, where there is one."""
-    owner = owner_of(key, token)
-    score = chosen_score(owner)
-    return *_library(owner, words, name), gr.Dropdown(
-        value=score if score in SCORES else "loss", visible=is_any_evaluated(owner)
-    )
-
-
-@shown
-def on_score(token: gr.OAuthToken | None, key, words, name, score):
-    """Show another score in the list."""
-    owner = owner_of(key, token)
-    choose_score(score or "", owner)
-    return _library(owner, words, name)
-
-
-@shown
-def on_card(token: gr.OAuthToken | None, key, event: gr.EventData):
-    """Return the name of the adapter whose card was clicked."""
-    try:
-        name = event.name
-    except (AttributeError, TypeError):  # a browser may send anything, and nothing
-        name = ""
-    return find_adapter(name if isinstance(name, str) else "", owner_of(key, token)).name
-
-
-@shown
-def on_pick(token: gr.OAuthToken | None, key, name):
-    """Return the details of the picked adapter."""
-    return _details(name, owner_of(key, token))
-
-
-@shown
-def on_rename(token: gr.OAuthToken | None, key, words, name, new_name):
-    """Rename the adapter, and keep it picked."""
-    owner = owner_of(key, token)
-    renamed = rename_adapter(name or "", new_name, owner)
-    gr.Info(html.escape(str(_('Renamed to "{name}".', name=renamed.title)), quote=False))
-    return _library(owner, words, renamed.name)
-
-
-@shown
-def on_notes(token: gr.OAuthToken | None, key, name, notes):
-    """Save the note."""
-    set_notes(name or "", notes, owner_of(key, token))
-    gr.Info(str(_("Note saved.")))
-
-
-@shown
-def on_template(token: gr.OAuthToken | None, key, name, choice):
-    """Read the adapter in this chat template from now on."""
-    owner = owner_of(key, token)
-    # gradio's dropdown sends `input` again when it loses the focus, whether something was chosen or not
-    if (choice or "") != template_choice(find_adapter(name or "", owner))[0]:
-        set_template(name, choice or "", owner)
-        gr.Info(str(_("Chat template saved.")))
-
-
-@shown
-def on_delete(token: gr.OAuthToken | None, key, words, name):
-    """Delete the adapter, and show the line that brings it back."""
-    owner = owner_of(key, token)
-    title = find_adapter(name or "", owner).title
-    deletion = delete_adapter(name or "", owner)
-    return *_library(owner, words, None), *toast_updates(_("Deleted {title}.", title=title), [deletion.entry])
-
-
-@shown
-def on_undo(token: gr.OAuthToken | None, key, words, entries):
-    """Bring the deleted adapter back, and pick it."""
-    owner = owner_of(key, token)
-    entry = str(entries[0]) if isinstance(entries, list) and entries else ""
-    return *_library(owner, words, undo_delete(entry, owner).name), *toast_updates()
-
-
-def _library(owner: str, words: str, wanted: str | None) -> list:
-    """Return updates for the cards and the picked name; keep `wanted` picked if it is there."""
-    names = adapter_names(owner, words or "")
-    adapters = read_some(names, owner, MAX_LISTED_ENTRIES)
-    if wanted in names and wanted not in [adapter.name for adapter in adapters]:
-        adapters.append(find_adapter(wanted, owner))
-    listed = [adapter.name for adapter in adapters]
-    picked = wanted if wanted in listed else next(iter(listed), "")
-    empty = _("No adapter matches “{words}”.", words=words[:60]) if words else ""
-    more = how_many(len(names), SEARCH_TO_FIND)
-    return [cards_html(adapters, picked, str(more if adapters else empty), chosen_score(owner)), picked]
-
-
-def _details(name: str | None, owner: str) -> list:
-    """Return updates for the details of an adapter; a hint without one."""
-    try:
-        adapter = find_adapter(name, owner) if name else None
-    except UserError:  # deleted in another tab a moment ago
-        adapter = None
-    asking = [gr.Button(visible=True), gr.Row(visible=False)]
-    if adapter is None:
-        hint = gr.HTML(hint_html("" if adapter_names(owner) else nothing()), visible=True)
-        return [hint, gr.Column(visible=False), "", "", "", "", "", "", gr.Dropdown(visible=False), *asking]
-    history = read_history(adapter)
-    choice, is_open = template_choice(adapter)
-    return [
-        gr.HTML(visible=False),
-        gr.Column(visible=True),
-        heading_html(adapter),
-        curve_html(history),
-        answers_html(history),
-        f"{facts_html(adapter)}{scores_html(adapter)}",
-        adapter.title,
-        adapter.notes,
-        gr.Dropdown(template_choices(), value=choice or None, visible=is_open),
-        *asking,
-    ]
