@@ -29,6 +29,7 @@ from adapters.evaluated import (
     read_evaluated,
     score_words,
 )
+from adapters.export.merge import DTYPES, STAGING_PREFIX, merge_adapter
 from adapters.export.serve import vllm_line
 from adapters.facts import COLUMNS, Column, describe_template, facts_of
 from adapters.hub_jobs import add_hub_jobs, add_intake_options, as_json, base_option, opened
@@ -76,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     merge = command("merge", _merge, _("merge an adapter into its base"))
     merge.add_argument("name")
     merge.add_argument("--to", type=Path, help=_("the folder [STUDIO_HOME/exports/NAME-merged]"))
-    merge.add_argument("--dtype", default="bf16", choices=("bf16", "fp16", "fp32"))
+    merge.add_argument("--dtype", default="bf16", choices=DTYPES)
     merge.add_argument(
         "--gguf", action="store_true", help=_("also write f16, q8_0 and the adapter as GGUF, with a Modelfile")
     )
@@ -166,7 +167,6 @@ def _export(options: argparse.Namespace) -> None:
 def _merge(options: argparse.Namespace) -> None:
     """Write the merged model and, with --gguf, the GGUF files and the Modelfile: all of it, or nothing."""
     from adapters.export.gguf_file import check_model, write_all
-    from adapters.export.merge import STAGING_PREFIX, merge_adapter
 
     adapter = opened(options.name)
     target = (options.to or home() / "exports" / f"{adapter.name}-merged").resolve()

@@ -53,7 +53,7 @@ def load_base_model(folder: Path | str, precision: str, device_map=None):
     """Return the causal language model in `folder` in a resolved `precision`; without `device_map` the caller places it.
 
     Weights that are quantised already are loaded as they are in their own precision; in 16 or 32 bits they are made floats.
-    The dtype is always given: without it quantised layers sit in an fp32 model and compute in fp32 (design, finding B).
+    The dtype is always given: without it quantised layers sit in an fp32 model and compute in fp32.
     Safetensors only, no remote code. Raises UserError for a precision that such weights cannot have, and for weights that are
     not those of the config.json: transformers would fill the missing ones with random numbers.
     """

@@ -3,7 +3,7 @@
     with HubServer({"owner/name": folder}) as hub: ... HF_ENDPOINT=hub.url
 
 Standard library only; the HTTP side is in `tests/hub_handler.py` and `tests/hub_files.py`. The
-traffic follows the design's `hub-protocol.md`, section 1.
+traffic is what huggingface_hub's client was seen to send and to get.
 `hub.requests` keeps (method, path, has a token) of every call, `hub.bodies` what was uploaded.
 """
 

@@ -1,6 +1,6 @@
 """The recipe: how TRL's SFTTrainer is set up so that LoRA on an 8-bit base really learns. Each deviation gives its reason.
 
-The letters are the findings in the design's `training-stack.md`, section 0; each has a test that fails without it.
+Each has a test in tests/trainer/test_recipe.py that fails without it.
 """
 
 import os
@@ -60,21 +60,21 @@ def training_arguments(config: TrainConfig, run: Run, precision: str, has_eval: 
     checkpointing = config.gradient_checkpointing == "on"  # "auto" was decided by trainer.gradient_checkpointing
     return SFTConfig(
         output_dir=str(run.checkpoints_folder),
-        # H: SFTConfig's default is bf16, whatever the accelerate config says; on a CPU its backward is 90 times slower
+        # SFTConfig's default is bf16, whatever the accelerate config says; on a CPU its backward is 90 times slower
         use_cpu=not has_cuda,
         bf16=has_autocast and dtype == torch.bfloat16,
         fp16=has_cuda and dtype == torch.float16,
         ddp_timeout=config.ddp_timeout,
         # an engine wants its model prepared for training before it can be evaluated: its first evaluation is inside `train`
         eval_on_start=has_eval and config.parallel in ENGINES,
-        # F: a PeftModel gets True by default, and then reentrant checkpointing dies under DDP
+        # a PeftModel gets True by default, and then reentrant checkpointing dies under DDP
         ddp_find_unused_parameters=False,
         # batches go to the GPU while it works: torch pins their memory by default, accelerate waits for the copy by default
         accelerator_config={"non_blocking": has_cuda},
         activation_checkpointing=checkpointing,
-        # K: ZeRO-3 with PEFT needs reentrant checkpointing, and TRL 1.16's own switch to it does nothing on transformers 5.23
+        # ZeRO-3 with PEFT needs reentrant checkpointing, and TRL 1.16's own switch to it does nothing on transformers 5.23
         activation_checkpointing_kwargs={"use_reentrant": is_zero3} if checkpointing else None,
-        # J: rows come tokenised and masked from data.dataset, as the preview shows them
+        # rows come tokenised and masked from data.dataset, as the preview shows them
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
         max_length=None,
@@ -123,7 +123,7 @@ def build_trainer(
     given. Raises UserError for a base whose architecture or head is not known.
     """
     if precision == "8bit":
-        lean_int8.install()  # E: bitsandbytes keeps every layer's input alive otherwise
+        lean_int8.install()  # bitsandbytes keeps every layer's input alive otherwise
     if precision == "4bit":
         plain_4bit.install(model)
     has_adapter = isinstance(model, PeftModel)

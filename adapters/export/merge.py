@@ -1,6 +1,6 @@
 """Merges an adapter into its base in 16 or 32 bits, and measures how far the merged model is from base and adapter.
 
-Never into a quantised base: rounding the sum again costs 3.3 % of the weights' size (design, training-stack.md). The base is
+Never into a quantised base: rounding the sum again costs 3.3 % of the weights' size. The base is
 loaded in fp32 for it, whatever precision it was trained in. Torch is imported when called.
 """
 
@@ -23,7 +23,7 @@ from models.prompt import PromptFormat
 from models.templates.choice import template_of
 from models.tokenizer import load_base_tokenizer
 
-DTYPES = ("bf16", "fp16", "fp32")
+DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}  # and what torch calls them
 PROMPTS = ("Hello! Who are you?", "Name three fruits.", "Explain in one sentence why the sky is blue.")
 STAGING_PREFIX = ".merging-"
 ANSWER_TOKENS = 24

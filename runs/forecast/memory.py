@@ -4,7 +4,7 @@ What is kept for the backward pass is counted tensor by tensor for a decoder lay
 with torch's saved tensors). On a CPU the peak is the resident size of the process; the constants marked "measured" were
 fitted to real runs, see `benchmarks/results/`. On a GPU it is torch's allocator, and nothing there was measured: weights,
 adapters and activations are the same count in 16 bits, the loss head is TRL's tile, the rest is derived from the sources
-that the design's training-stack names (lean_int8 frees 518 kB a token; layer boundaries of TinyLlama are 90 kB a token).
+of bitsandbytes and TRL (lean_int8 frees 518 kB a token; layer boundaries of TinyLlama are 90 kB a token).
 """
 
 import math

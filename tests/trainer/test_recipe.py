@@ -1,4 +1,4 @@
-"""Each deviation of the recipe, with a test that fails without it. Letters: the design's training-stack.md, section 0."""
+"""Each deviation of the recipe, with a test that fails without it."""
 
 from itertools import pairwise
 from types import SimpleNamespace

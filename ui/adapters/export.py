@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from adapters.export.merge import DTYPES, merge_adapter
 from adapters.library import Adapter, find_adapter
 from adapters.package import export_zip
 from adapters.pull import open_adapter
@@ -25,7 +26,6 @@ from ui.messages import reporter, shown
 from ui.owner import is_signed_in, owner_of
 
 KINDS = (ZIP, MERGED, GGUF) = ("zip", "merged", "gguf")
-DTYPES = ("bf16", "fp16", "fp32")
 
 
 def build_export(browser_key: gr.BrowserState, picked: gr.Textbox) -> gr.Code:
@@ -135,7 +135,6 @@ def exported(
     if kind == ZIP:
         return Exported([export_zip(adapter, folder / f"{adapter.name}.zip")], [])
     from adapters.export.gguf_file import check_model, write_all
-    from adapters.export.merge import merge_adapter
 
     base_folder = fetch_base(choose_base(adapter.base_choice, adapter.base_revision), tell)
     if kind == GGUF:

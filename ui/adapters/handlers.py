@@ -1,4 +1,4 @@
-"""What happens in the Adapters tab. Every handler looks its adapter up anew for the caller's owner; the page holds only a name."""
+"""What happens in the Adapters tab. Each handler looks its adapter up anew for the caller's owner; the page holds a name alone."""
 
 import html
 
