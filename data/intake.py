@@ -114,7 +114,9 @@ def prepare(settings: DataSettings, folder: Path) -> Prepared:
     mapping_there = None if recognise(source.head) else mapping
     other = gather(source, folder, mapping_there, settings.system_turns, settings.markup)
     leaked = found_in(conversations, other.conversations) & usable
-    bad = Tally(data.bad.count + other.bad.count, data.bad.first + list(map(_held_out, other.bad.first)))
+    bad: list[BadRow] = [
+        {**row, "where": _("{where} of the held-out data", where=row["where"])} for row in other.bad.first
+    ]
     marked = [(_("held-out {row}", row=row), template) for row, template in other.markup.first]
     return Prepared(
         data,
@@ -124,17 +126,13 @@ def prepare(settings: DataSettings, folder: Path) -> Prepared:
         train=conversations.part(usable & ~leaked if settings.drop_duplicates else usable),
         held_out=other.conversations.part(),
         leaked=int(leaked.sum()),
-        bad=bad,
+        bad=Tally(data.bad.count + other.bad.count, data.bad.first + bad),
         notes=data.notes + other.notes,
         kinds=data.kinds | other.kinds,
         markup=Tally(data.markup.count + other.markup.count, data.markup.first + marked),
         tables=data.tables + other.tables,
         noticed=data.noticed + other.noticed,
     )
-
-
-def _held_out(bad: BadRow) -> BadRow:
-    return {**bad, "where": _("{where} of the held-out data", where=bad["where"])}
 
 
 def load_data(settings: DataSettings, folder: Path, tokenizer) -> Data:

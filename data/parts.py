@@ -14,12 +14,10 @@ HELD_OUT = ("validation", "valid", "val", "dev", "eval", "evaluation", "test", "
 def parts_of(value: Row) -> dict[str, Any]:
     """Return the parts of {"train": [...], "validation": [...]}, each rows or columns; {} for an object of another kind."""
     found = {name: part for name, part in value.items() if name[:MAX_NAME].strip().lower() in (*TRAIN, *HELD_OUT)}
-    are_rows = all(isinstance(part, dict) or _is_rows(part) for part in found.values())
+    are_rows = all(isinstance(part, dict | list) for part in found.values()) and all(
+        row_of(row) is not None for part in found.values() if isinstance(part, list) for row in part
+    )
     return found if len(found) > 1 and are_rows and any(found.values()) else {}
-
-
-def _is_rows(part: object) -> bool:
-    return isinstance(part, list) and all(row_of(row) is not None for row in part)
 
 
 def row_of(value: object) -> Row | None:

@@ -160,14 +160,10 @@ def read_asked(evaluation: Evaluation, test_set: str) -> Asked:
     if evaluation.shots_file.is_file() and known["kind"] == "conversations":
         config = evaluation.config()
         shots = _read_items(evaluation.shots_file)[: config.shots] if _has_own_shots(evaluation, config) else shots
-    return Asked(
-        test_set,
-        known["title"],
-        known["kind"],
-        labels,
-        [_with_choices(item, labels) if labels else item for item in items if item["number"] not in taken],
-        shots,
-    )
+    left = [item for item in items if item["number"] not in taken]
+    if labels:  # a classification is multiple choice among its labels
+        left = [Item(**{**item, "choices": [*labels], "answer": item["answer"].strip()}) for item in left]
+    return Asked(test_set, known["title"], known["kind"], labels, left, shots)
 
 
 def _read_items(file: Path) -> list[Item]:
@@ -177,11 +173,6 @@ def _read_items(file: Path) -> list[Item]:
 def _has_own_shots(evaluation: Evaluation, config: EvaluationConfig) -> bool:
     """Return whether the few-shot prompt shows rows of its own file; a test set that is called like it has its rows there."""
     return evaluation.shots_file.is_file() and evaluation.shots_file.stem not in config.test_sets
-
-
-def _with_choices(item: Item, labels: tuple[str, ...]) -> Item:
-    """Return an item of a classification as multiple choice among its labels."""
-    return {**item, "choices": list(labels), "answer": item["answer"].strip()}
 
 
 def not_asked(evaluation: Evaluation) -> list[Sentence]:

@@ -35,6 +35,11 @@ from runs.processes import this_process
 from runs.queue import accelerator
 
 MEASURED = {"loss": _("likelihood of answers and texts"), "choices": _("likelihood of choices"), "answer": _("answers")}
+MEASURED_OF: dict[Needs, tuple[str, ...]] = {
+    "loss": ("text", "answer"),
+    "choices": ("choices",),
+    "answer": ("messages",),
+}
 
 
 class Stopped(Exception):
@@ -46,9 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m evaluation.process")
     parser.add_argument("--evaluation", type=Path, required=True, metavar="FOLDER")
     evaluation = Evaluation(parser.parse_args(arguments).evaluation)
-    write_json(
-        evaluation.process_file, {"process": this_process(os.getpid())}
-    )  # whoever started it may be gone already
+    # whoever started it may be gone already
+    write_json(evaluation.process_file, {"process": this_process(os.getpid())})
     pace, stop, measured = Pace(evaluation), threading.Event(), threading.Event()
     try:
         config = evaluation.config()
@@ -137,7 +141,7 @@ def _jobs(evaluation: Evaluation, config: EvaluationConfig, asked: list[Asked]) 
                 continue
             known = {(line["needs"], line["item"]) for line in read_lines(evaluation, one.id, candidate)}
             for needs in _needs(config, one):
-                items = [item for item in one.items if _can_be_measured(item, needs)]
+                items = [item for item in one.items if any(part in item for part in MEASURED_OF[needs])]
                 left = [item for item in items if (needs, item["number"]) not in known]
                 there += len(items) - len(left)
                 jobs += [Job(candidate, one.id, needs, left)] if left else []
@@ -153,12 +157,6 @@ def _needs(config: EvaluationConfig, one: Asked) -> list[Needs]:
     if not config.scores and all("choices" in item for item in one.items):
         wanted.discard("answer")
     return [needs for needs in MEASURED if needs in wanted]
-
-
-def _can_be_measured(item: Item, needs: Needs) -> bool:
-    return {"loss": "text" in item or "answer" in item, "choices": "choices" in item, "answer": "messages" in item}[
-        needs
-    ]
 
 
 def _measure(

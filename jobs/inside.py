@@ -49,7 +49,8 @@ def main() -> int:
     parser.add_argument("--source", required=True, help=_("the repository that this job came from"))
     parser.add_argument("--restore", default="")
     options = parser.parse_args()
-    deadline = float(os.environ.get("STUDIO_JOB_BEGAN", time.time())) + options.seconds - _reserve(options.seconds)
+    reserve = min(300.0, max(30.0, options.seconds / 10))  # at the end, for saving and sending
+    deadline = float(os.environ.get("STUDIO_JOB_BEGAN", time.time())) + options.seconds - reserve
     try:
         account = account_of(os.environ.pop("HF_TOKEN", ""))  # out of the environment: the training must not inherit it
         run = _prepare_run(options.run, options.restore, account)
@@ -58,11 +59,6 @@ def main() -> int:
         print(json.dumps({MARK: {"n": 0, "event": packed(event)}}), flush=True)
         return 1
     return work(run, account, options, deadline)
-
-
-def _reserve(seconds: int) -> float:
-    """Return the seconds at the end that belong to saving and sending: a tenth, half a minute to five minutes."""
-    return min(300.0, max(30.0, seconds / 10))
 
 
 def _prepare_run(run_id: str, repo_id: str, account: Account) -> Run:

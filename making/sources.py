@@ -19,7 +19,7 @@ from common.files import JSON_ERRORS, write_json
 from common.language import _, packed
 from data.check import write_conversations
 from data.settings import DataSettings
-from making.config import DOCUMENTS, SEEDS, TOPICS, MakingConfig, Recipe
+from making.config import DOCUMENTS, SEEDS, TOPICS, MakingConfig
 from making.made import MadeSet, read_summary
 from making.recipes import LANGUAGE_WORDS, fill, find_recipe, source_of
 from models.messages import Message
@@ -100,14 +100,9 @@ def requests_of(made: MadeSet, config: MakingConfig) -> Iterator[Request]:
         wanted = min(left, units)
         for place, unit in enumerate(units_of(made, config)):
             if (place + 1) * wanted // units > place * wanted // units:
-                yield Request(_key(recipe, unit.id, number), *unit[:-1], list(unit.messages))
+                asked = json.dumps([recipe.name, recipe.version, unit.id, number])
+                yield Request(sha256(asked.encode()).hexdigest()[:16], *unit[:-1], list(unit.messages))
         left, number = left - wanted, number + 1
-
-
-def _key(recipe: Recipe, unit: str, number: int) -> str:
-    """Return the key of the row that is made from a unit after `number` others of the same."""
-    asked = json.dumps([recipe.name, recipe.version, unit, number])
-    return sha256(asked.encode()).hexdigest()[:16]
 
 
 def units_of(made: MadeSet, config: MakingConfig) -> Iterator[Unit]:

@@ -83,11 +83,6 @@ def _mend_data(said: UserError, config: TrainConfig) -> Cure | None:
     return None
 
 
-def _no_cure(config: TrainConfig) -> None:
-    """Return None: no setting cures this failure."""
-    return None
-
-
 @dataclass(frozen=True)
 class Diagnosis:
     """One row: what the failure is called, what is said, and how it is cured and recognised (in an exception's text).
@@ -97,7 +92,7 @@ class Diagnosis:
 
     message: str
     hint: str
-    cure: Callable[[TrainConfig], Cure | None] = _no_cure
+    cure: Callable[[TrainConfig], Cure | None] = lambda config: None
     words: str = "(?!)"  # matches nothing
     resumes: bool = False
 

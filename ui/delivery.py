@@ -5,6 +5,7 @@ file whose name holds its hash never changes.
 """
 
 import posixpath
+from functools import partial
 
 import brotli
 from anyio import to_thread
@@ -41,7 +42,9 @@ class Delivery:
         answer = self._kept.get(scope["path"]) if can_read else None
         if answer is None:
             answer = await self._answer(scope, receive, can_read)
-            if can_read and _is_kept(scope["path"]) and answer[0]["status"] == 200:
+            # a file has one name of all those that lead to it (`././x.js`, `x.js/`)
+            is_own_name = scope["path"].startswith(HASHED) and posixpath.normpath(scope["path"]) == scope["path"]
+            if can_read and is_own_name and answer[0]["status"] == 200:
                 self._kept[scope["path"]] = answer
         for message in answer:
             await send(dict(message))
@@ -65,17 +68,8 @@ class Delivery:
                 body = with_roles(with_a_clock_that_ends(body))
                 headers["cache-control"] = FOREVER
             if can_read and len(body) >= MIN_BYTES and not headers.get("content-type", "").startswith("image/"):
-                body = await to_thread.run_sync(_compressed, body)
+                body = await to_thread.run_sync(partial(brotli.compress, body, quality=QUALITY))
                 headers["content-encoding"] = "br"
             headers.add_vary_header("Accept-Encoding")
             headers["content-length"] = str(len(body))
         return [{**start, "headers": headers.raw}, {"type": "http.response.body", "body": body}]
-
-
-def _is_kept(path: str) -> bool:
-    """Return whether the answer at a path is kept: a file has one name, of all those that lead to it (`././x.js`, `x.js/`)."""
-    return path.startswith(HASHED) and posixpath.normpath(path) == path
-
-
-def _compressed(body: bytes) -> bytes:
-    return brotli.compress(body, quality=QUALITY)

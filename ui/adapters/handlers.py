@@ -1,4 +1,4 @@
-"""What happens in the Adapters tab. Each handler looks its adapter up anew for the caller's owner; the page holds a name alone."""
+"""What happens in the Adapters tab. Each handler looks its adapter up anew for the caller's owner; the page holds a name."""
 
 import html
 

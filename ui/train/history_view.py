@@ -4,7 +4,6 @@ import html
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
 
@@ -223,10 +222,10 @@ def comparison(runs: list[Run]) -> list[str]:
     compared = history.compare(runs)
     titles = compared.titles
     names = [title if titles.count(title) == 1 else f"{title} ({place})" for place, title in enumerate(titles, 1)]
-    figures = [
-        history.Row(str(label), [_figure(metrics.get(name), words) for metrics in compared.metrics])
-        for name, (label, words) in FIGURES.items()
-    ]
+    figures = []
+    for name, (label, say) in FIGURES.items():
+        known = [number(metrics.get(name)) for metrics in compared.metrics]
+        figures.append(history.Row(str(label), ["" if one is None else say(one) for one in known]))
     nats = [general_nats(metrics) for metrics in compared.metrics]
     words = ["" if one is None else f"{one:+.3f}" for one in nats]
     figures.append(history.Row(str(_("Loss on general text rose by (nats)")), words))
@@ -241,12 +240,6 @@ def comparison(runs: list[Run]) -> list[str]:
         + f"<details><summary>{html.escape(_('Settings that are equal'))}</summary>{_table('', equal, names)}</details>"
     )
     return [comparison_plot(dict(zip(names, compared.losses, strict=True))), table]
-
-
-def _figure(value: Any, words: Callable[[float], str]) -> str:
-    """Return a figure in words, "" for one that was not measured."""
-    known = number(value)
-    return "" if known is None else words(known)
 
 
 def _table(caption: str, rows: list[history.Row], names: list[str], css_class: str = "") -> str:
