@@ -1,18 +1,15 @@
 """What an evaluation asks and of whom: the settings in its config.yaml, for the page, the command line and scripts."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import yaml
-
-from common.errors import UserError
-from common.language import _, joined
-from common.paths import MAX_TITLE_CHARACTERS, as_title, is_name
+from common.language import _
+from common.paths import MAX_TITLE_CHARACTERS, is_name
 from models.precision import PRECISIONS
-from runs.fields import MAX_LONG_TEXT_CHARACTERS, Mark, setting, short, value_problem
-from runs.settings_file import converted, read_text, settings_in
+from runs.fields import MAX_LONG_TEXT_CHARACTERS, Mark, setting, short
+from runs.settings_file import as_yaml, converted, read_text, refuse_if, settings_in, value_problems
 
 BASE, FEW_SHOT, ADAPTER, RUN = "base", "few-shot", "adapter:", "run:"
 MAX_CANDIDATES, MAX_TEST_SETS = 8, 16
@@ -70,7 +67,7 @@ class EvaluationConfig:
 
     def to_yaml(self) -> str:
         """Write the settings as YAML."""
-        return yaml.safe_dump(asdict(self), sort_keys=False, allow_unicode=True, width=10_000)
+        return as_yaml(self)
 
     def adapters(self) -> list[str]:
         """Return the names of the adapters among the candidates."""
@@ -78,10 +75,7 @@ class EvaluationConfig:
 
     def check(self) -> None:
         """Raise one UserError that names every problem; return when there is none. What exists is not looked up."""
-        found = []
-        for item in fields(self):
-            if item.metadata and (problem := value_problem(item, getattr(self, item.name))):
-                found.append(_("{setting}: {problem}", setting=item.name, problem=problem))
+        found = value_problems(self)
         for one in self.candidates[:MAX_CANDIDATES]:
             if one not in (BASE, FEW_SHOT) and not (one.startswith(ADAPTER) and is_name(one.removeprefix(ADAPTER))):
                 found.append(_("'{name}' is not a candidate: base, few-shot, or adapter:NAME.", name=short(one)))
@@ -96,7 +90,4 @@ class EvaluationConfig:
                 found.append(words)
         if len({*self.scores}) < len(self.scores):
             found.append(_("Choose each score once."))
-        if self.title != as_title(self.title):
-            found.append(_("{setting}: {problem}", setting="title", problem=_("Control characters are not allowed.")))
-        if found:
-            raise UserError(_("The settings cannot be used. {problems}", problems=joined(found)))
+        refuse_if(found)

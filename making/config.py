@@ -2,17 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import yaml
-
-from common.errors import UserError
-from common.language import Sentence, _, joined
-from common.paths import MAX_TITLE_CHARACTERS, as_title, is_name
-from runs.fields import MAX_LONG_TEXT_CHARACTERS, Mark, setting, short, value_problem
-from runs.settings_file import converted, read_text, settings_in
+from common.language import Sentence, _
+from common.paths import MAX_TITLE_CHARACTERS, is_name
+from runs.fields import MAX_LONG_TEXT_CHARACTERS, Mark, setting, short
+from runs.settings_file import as_yaml, converted, read_text, refuse_if, settings_in, value_problems
 
 SERVER, PROVIDER, LOCAL, ADAPTER = "server", "provider:", "local", "adapter:"
 DOCUMENTS, SEEDS, TOPICS = "documents", "seed_rows", "topics"  # names of settings: what rows are made from
@@ -99,16 +96,11 @@ class MakingConfig:
 
     def to_yaml(self) -> str:
         """Write the settings as YAML."""
-        return yaml.safe_dump(asdict(self), sort_keys=False, allow_unicode=True, width=10_000)
+        return as_yaml(self)
 
     def check(self) -> None:
         """Raise one UserError that names every problem; return when there is none. What exists is not looked up."""
-        found: list[Sentence] = []
-        for item in fields(self):
-            if item.metadata and (problem := value_problem(item, getattr(self, item.name))):
-                found.append(_("{setting}: {problem}", setting=item.name, problem=problem))
-        if self.title != as_title(self.title):
-            found.append(_("{setting}: {problem}", setting="title", problem=_("Control characters are not allowed.")))
+        found = value_problems(self)
         if self.teacher not in (SERVER, LOCAL) and not _PROVIDER.fullmatch(self.teacher):
             found.append(_("'{name}' is not a teacher: server, provider:NAME, or local.", name=short(self.teacher)))
         # huggingface_hub would ask any address that stands in the place of a provider's model
@@ -131,5 +123,4 @@ class MakingConfig:
             if any(map(_CONTROL.search, texts)):
                 words = _("Control characters are not allowed.")
                 found.append(_("{setting}: {problem}", setting=name, problem=words))
-        if found:
-            raise UserError(_("The settings cannot be used. {problems}", problems=joined(found)))
+        refuse_if(found)

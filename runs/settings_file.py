@@ -1,13 +1,20 @@
-"""Reads a file of settings that anybody may have written: bounded YAML, whose names are known. Raises UserError, nothing else."""
+"""A file of settings: written, and read as anybody may have written it: bounded YAML, whose names are known.
 
-from collections.abc import Collection, Mapping
+Raises UserError, nothing else. TrainConfig has its own way: its problems stand at the fields of a form.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from common.errors import UserError
-from common.language import _
+from common.language import Sentence, _, joined
+from common.paths import as_title
 from models.plain_yaml import MAX_SETTINGS_BYTES, NestedYamlError, read_yaml
-from runs.fields import convert, short
+from runs.fields import convert, short, value_problem
 
 ONE_A_LINE = _("Write one `name: value` per line.")
 
@@ -61,3 +68,27 @@ def converted(values: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, 
         else:
             raise UserError(_("{setting}: Enter a list of names.", setting=name))
     return found
+
+
+def as_yaml(config: Any) -> str:
+    """Return a dataclass of settings as YAML."""
+    return yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True, width=10_000)
+
+
+def value_problems(config: Any) -> list[Sentence]:
+    """Return what is wrong with single values of a dataclass of settings that has a title."""
+    found = [
+        _("{setting}: {problem}", setting=item.name, problem=problem)
+        for item in fields(config)
+        if item.metadata and (problem := value_problem(item, getattr(config, item.name)))
+    ]
+    words = _("{setting}: {problem}", setting="title", problem=_("Control characters are not allowed."))
+    if config.title != as_title(config.title) and words not in found:
+        found.append(words)
+    return found
+
+
+def refuse_if(problems: Sequence[Sentence]) -> None:
+    """Raise one UserError that names every problem; return when there is none."""
+    if problems:
+        raise UserError(_("The settings cannot be used. {problems}", problems=joined(problems)))

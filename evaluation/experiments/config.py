@@ -1,22 +1,20 @@
 """What an experiment compares, on which data, and how often: the settings in its config.yaml, for page, command line, scripts."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-import yaml
-
 from common.errors import UserError
-from common.language import Sentence, _, joined
-from common.paths import MAX_TITLE_CHARACTERS, as_title, is_name
+from common.language import _
+from common.paths import MAX_TITLE_CHARACTERS, is_name
 from evaluation.config import MAX_TEST_SETS
 from evaluation.scores import scores_with
 from runs.config import METHODS as TRAINED
 from runs.config import TrainConfig
-from runs.fields import MAX_NUMBER, Mark, convert, label_of, setting, short, value_problem
-from runs.settings_file import read_text, refuse_unknown, settings_in
+from runs.fields import MAX_NUMBER, Mark, convert, label_of, setting, short
+from runs.settings_file import as_yaml, read_text, refuse_if, refuse_unknown, settings_in, value_problems
 
 Scalar = str | int | float | bool | None
 
@@ -94,18 +92,13 @@ class ExperimentConfig:
 
     def to_yaml(self) -> str:
         """Write the settings as YAML."""
-        return yaml.safe_dump(asdict(self), sort_keys=False, allow_unicode=True, width=10_000)
+        return as_yaml(self)
 
     def check(self) -> None:
         """Raise one UserError that names every problem; return when there is none. What exists is not looked up."""
         from evaluation.experiments.arms import arm_problems
 
-        found: list[Sentence] = []
-        for item in fields(self):
-            if item.metadata and (problem := value_problem(item, getattr(self, item.name))):
-                found.append(_("{setting}: {problem}", setting=item.name, problem=problem))
-        if self.title != as_title(self.title):
-            found.append(_("{setting}: {problem}", setting="title", problem=_("Control characters are not allowed.")))
+        found = value_problems(self)
         if not 1 <= len(self.seeds) <= MAX_SEEDS or len({*self.seeds}) < len(self.seeds):
             found.append(_("Choose 1 to {most} seeds, none twice.", most=MAX_SEEDS))
         if len(self.rates) > MAX_RATES or len({*self.rates}) < len(self.rates):
@@ -121,8 +114,7 @@ class ExperimentConfig:
         if self.test_fraction + self.validation_fraction > 0.9:
             found.append(_("Leave some rows to train on: make the test or the validation part smaller."))
         found += arm_problems(self)
-        if found:
-            raise UserError(_("The settings cannot be used. {problems}", problems=joined(found)))
+        refuse_if(found)
 
 
 def _converted(name: str, kind: Any, value: object) -> Any:
