@@ -10,6 +10,7 @@
 
 import re
 import tempfile
+from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypedDict, cast
@@ -27,12 +28,6 @@ PROCESS = "runs.script.process"
 PACKAGES = ("transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "torch")
 MAX_MINUTES = 15
 TEMPLATE = Path(__file__).with_name("train.py.txt")
-SETTINGS = (  # of the run, as the script has them
-    *("method", "max_length", "packing", "per_device_train_batch_size", "gradient_accumulation_steps"),
-    *("num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "warmup_fraction", "weight_decay"),
-    *("max_grad_norm", "neftune_noise_alpha", "lora_r", "lora_alpha", "lora_dropout", "lora_plus_ratio"),
-    *("use_rslora", "use_dora", "save_steps", "logging_steps", "seed"),
-)
 
 
 class ScriptFacts(TypedDict):
@@ -72,11 +67,13 @@ def write_script(source: Run | Path, destination: Path, tell: Tell = lambda what
 
 def script_text(config: TrainConfig, facts: ScriptFacts, has_init_adapter: bool) -> str:
     """Return the script, which reads the rows beside it."""
-    values = {
+    script = TEMPLATE.read_text(encoding="utf-8")
+    # the settings that the script reads: it has each by its name in capitals
+    read = [item.name for item in fields(TrainConfig) if re.search(rf"\b{item.name.upper()}\b", script)]
+    values = {name: getattr(config, name) for name in read if name != "base"} | {
         "base_revision": facts["base_revision"],
         "base_is_quantised": facts["base_is_quantised"],
         "precision": facts["precision"],
-        **{name: getattr(config, name) for name in SETTINGS},
         "target_modules": facts["target_modules"],
         "trained_layers": facts["trained_layers"],
         "gradient_checkpointing": config.gradient_checkpointing == "on",
@@ -91,7 +88,7 @@ def script_text(config: TrainConfig, facts: ScriptFacts, has_init_adapter: bool)
     head = "\n".join(f"# {line}".rstrip() for line in _head(config, facts))
     found = {"@HEAD@": head, "@SETTINGS@": "\n".join(lines)}
     # in one go: a run may be called @SETTINGS@
-    return re.sub("|".join(found), lambda mark: found[mark[0]], TEMPLATE.read_text(encoding="utf-8"))
+    return re.sub("|".join(found), lambda mark: found[mark[0]], script)
 
 
 def _head(config: TrainConfig, facts: ScriptFacts) -> list[str]:
