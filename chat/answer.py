@@ -100,7 +100,7 @@ class RawAnswer:
         self.text: TextStream | None = None
 
     def prepare(self, resident: Resident, model: Model) -> tuple[PromptFormat, list[int], int]:
-        """Return (format, prompt ids, most new tokens). Raises TooLong, and UserError for no prompt and ids that no token has."""
+        """Return (format, prompt ids, most new tokens). Raises PromptTooLong, UserError for no prompt or an unknown id."""
         format, (window, vocabulary) = resident.format_of(model), base_sizes(model.base_folder)
         is_text = isinstance(self.prompt, str)
         ids = encode_text(self.prompt, format.tokenizer) if is_text else self.prompt

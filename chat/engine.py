@@ -97,7 +97,7 @@ class Engine:
 
         At most `room` tokens are written, of None `sampling.max_new_tokens`, of 0 none. With `top`, the last reply's `scored`
         has the log probability of each token, the prompt's too `with_prompt`, and so many of the likeliest in its place. Raises
-        as `reply` does, and TooLong for a prompt that does not fit into the window.
+        as `reply` does, and PromptTooLong for a prompt that does not fit into the window.
         """
         sampling.check()
         answer = RawAnswer(prompt, sampling.max_new_tokens if room is None else room, stops)

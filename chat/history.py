@@ -41,7 +41,7 @@ def fit_history(messages: list[Message], sizes: list[int], budget: int, overhead
     """Return the end of `messages` that fits into `budget` tokens: whole turns, behind the system prompt.
 
     `sizes` are the tokens of each message, `overhead` what the template adds to any prompt. A turn is a user's message and
-    the answer to it. Raises TooLong when the last message alone does not fit.
+    the answer to it. Raises MessageTooLong when the last message alone does not fit.
     """
     has_system = messages[0]["role"] == "system"
     fixed = overhead + (sizes[0] if has_system else 0)

@@ -16,7 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-ENGLISH, KOREAN = LANGUAGES = ("en", "ko")
+NAMES = {"en": "English", "ko": "한국어"}  # one more is a line here and a catalogue in ui/words/
+ENGLISH, KOREAN = LANGUAGES = tuple(NAMES)
 FOLDER = Path(__file__).resolve().parents[1] / "ui" / "words"
 _CURRENT: ContextVar[str] = ContextVar("language", default=ENGLISH)
 # A placeholder with a small format: a msgid may come out of a stranger's file, so `{x.y}` and `{x:>999999999}` are none.
@@ -118,7 +119,7 @@ def _is_sentence(msgid: object, values: object, plural: object = "") -> bool:
 
 
 def current_language() -> str:
-    """Return 'en' or 'ko': what this thread of work speaks."""
+    """Return what this thread of work speaks, one of LANGUAGES."""
     return _CURRENT.get()
 
 
@@ -141,7 +142,7 @@ def language_of_system() -> str:
     """Return the language of the shell's locale, as gettext reads it."""
     names = (os.environ.get(name) for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"))
     first = next((name for name in names if name), "")
-    return KOREAN if first.lower().startswith("ko") else ENGLISH
+    return next((name for name in LANGUAGES if first.lower().startswith(name)), ENGLISH)
 
 
 def _text(msgid: str, values: Mapping[str, Any], plural: str, name: str) -> str:

@@ -1,6 +1,6 @@
 """The data of a run as one line of text: a data set, or several with their shares.
 
-data_sets("a.jsonl:0.7, owner/name@main:0.3")   [DataSet("a.jsonl", 0.7), DataSet("owner/name", 0.3, "main")]
+data_sets("a.jsonl:0.7, owner/name@main:0.3")   [DataShare("a.jsonl", 0.7), DataShare("owner/name", 0.3, "main")]
 as_text(data_sets)                              the same line
 """
 

@@ -11,13 +11,12 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.hosted import on_space
-from common.language import ENGLISH, KOREAN, LANGUAGES, _, current_language, language
+from common.language import ENGLISH, LANGUAGES, NAMES, _, current_language, language
 
 PAGE = "/"
 COOKIE = "studio-language"
 COOKIE_SECONDS = 31_536_000
 MAX_LANGUAGES_READ = 20  # of a browser's list
-NAMES = {ENGLISH: "English", KOREAN: "한국어"}
 _ASKED = re.compile(rf"[?&]lang=({'|'.join(LANGUAGES)})(?:[&#]|$)")
 # what the switch does, so that the rest of the address stays
 _SWITCH = "const at = new URL(location); at.searchParams.set('lang', this.lang); location = at; return false"
