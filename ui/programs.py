@@ -10,12 +10,12 @@ guest that its cookie names. `chat` and `compare` are in ui/chat/api.py.
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, Literal
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from adapters.library import Adapter, list_adapters
+from adapters.library import list_adapters
 from adapters.package import PushOptions
 from adapters.pull import look, open_adapter
 from adapters.pull import pull as pull_offer
@@ -26,21 +26,29 @@ from common.mix import DataShare, as_text
 from data.check import check as check_data
 from data.report import Report
 from evaluation.config import EvaluationConfig
-from evaluation.run import Evaluation, find_evaluation, read_progress
+from evaluation.run import find_evaluation
 from evaluation.start import default_config
 from evaluation.start import start as start_evaluation
-from evaluation.table import read_table
 from models.hub.client import account_of
 from runs.config import TrainConfig
 from runs.history import search
 from runs.queue import enqueue
 from runs.queue import stop as stop_run
 from runs.resolve import capped
-from runs.run import Run, find_run, read_state
+from runs.run import Run, find_run
 from ui.adapters.export import exported
 from ui.messages import shown
 from ui.named import check_named, checked_base
 from ui.owner import Visitor, program_of
+from ui.program_facts import (
+    AdapterFacts,
+    EvaluationFacts,
+    PushedFacts,
+    RunFacts,
+    adapter_facts,
+    evaluation_facts,
+    run_facts,
+)
 from ui.train.backups import renew
 from ui.train.check_events import PREVIEW_ROWS
 from ui.train.plan_events import checked_start
@@ -48,63 +56,6 @@ from ui.train.slices import only_the_page_trains
 
 PUBLIC = ("start", "check", "runs", "status", "stop", "resume", "chat", "compare", "adapters", "evaluate", "evaluation")
 PUBLIC += ("export", "push", "pull")
-
-
-class RunFacts(TypedDict):
-    """A run: its id for the other calls, its state, and what is known of its training. Times in seconds, memory in bytes."""
-
-    run: str
-    status: str
-    message: str
-    step: int
-    total_steps: int
-    seconds_left: float | None
-    losses: list[tuple[int, float]]
-    eval_losses: list[tuple[int, float]]
-    tokens_per_second: float
-    peak_memory_bytes: int
-    adapter: str
-
-
-class AdapterFacts(TypedDict):
-    """An adapter: its name for the other calls, its base, and its held-out loss per token."""
-
-    name: str
-    base: str
-    lora_r: int
-    loss_before: float | None
-    loss_after: float | None
-
-
-class LineFacts(TypedDict):
-    """A score of a candidate on a test set, and its difference from the first candidate: value, low, high (95 %), n."""
-
-    test_set: str
-    score: str
-    candidate: str
-    estimate: dict[str, Any]
-    difference: dict[str, Any] | None
-    notes: list[str]
-
-
-class EvaluationFacts(TypedDict):
-    """An evaluation: its id, its state, how many of the results are there, and the table once it has ended."""
-
-    evaluation: str
-    status: str
-    message: str
-    done: int
-    total: int | None
-    seconds_left: float | None
-    table: list[LineFacts]
-
-
-class PushedFacts(TypedDict):
-    """Where an adapter was pushed to."""
-
-    url: str
-    private: bool
-    changed: bool
 
 
 @shown
@@ -122,7 +73,7 @@ def start(
     """
     visitor = program_of(token, request)
     only_the_page_trains()
-    return _facts(checked_start(_config(visitor, config, files), None, visitor))
+    return run_facts(checked_start(_config(visitor, config, files), None, visitor))
 
 
 @shown
@@ -150,7 +101,7 @@ def runs(token: gr.OAuthToken | None = None, request: gr.Request | None = None) 
 @shown
 def status(run: str, token: gr.OAuthToken | None = None, request: gr.Request | None = None) -> RunFacts:
     """Return the state of a run, its losses so far, and its adapter when there is one."""
-    return _facts(_run(run, program_of(token, request)))
+    return run_facts(_run(run, program_of(token, request)))
 
 
 @shown
@@ -160,7 +111,7 @@ def stop(run: str, token: gr.OAuthToken | None = None, request: gr.Request | Non
     if found.job_file.exists():
         raise UserError(_("This run is a job on another machine."), _("Stop it on the page, where you are signed in."))
     stop_run(found)
-    return _facts(found)
+    return run_facts(found)
 
 
 @shown
@@ -171,13 +122,13 @@ def resume(run: str, token: gr.OAuthToken | None = None, request: gr.Request | N
     only_the_page_trains()
     enqueue(found)
     renew(found, visitor)
-    return _facts(found)
+    return run_facts(found)
 
 
 @shown
 def adapters(token: gr.OAuthToken | None = None, request: gr.Request | None = None) -> list[AdapterFacts]:
     """Return your adapters, the newest first."""
-    return [_adapter_facts(adapter) for adapter in list_adapters(program_of(token, request).owner)]
+    return [adapter_facts(adapter) for adapter in list_adapters(program_of(token, request).owner)]
 
 
 @shown
@@ -197,7 +148,7 @@ def evaluate(
         raise UserError(_("The settings are not an object."), _('They look like {"test_sets": ["general"]}.'))
     values = asdict(default_config(visitor.owner, adapter)) | (config or {})
     wanted = EvaluationConfig.from_dict(values | {"base": checked_base(str(values["base"])) if values["base"] else ""})
-    return _evaluation_facts(start_evaluation(wanted, visitor.owner, visitor.hub_token))
+    return evaluation_facts(start_evaluation(wanted, visitor.owner, visitor.hub_token))
 
 
 @shown
@@ -206,7 +157,7 @@ def evaluation(
 ) -> EvaluationFacts:
     """Return the state of an evaluation, and what it found: each score with its interval, its difference and n."""
     owner = program_of(token, request).owner
-    return _evaluation_facts(find_evaluation(evaluation if isinstance(evaluation, str) else "", owner))
+    return evaluation_facts(find_evaluation(evaluation if isinstance(evaluation, str) else "", owner))
 
 
 @shown
@@ -258,7 +209,7 @@ def pull(
     """
     visitor = program_of(token, request)
     offer = look(repo, visitor.hub_token, revision or None)
-    return _adapter_facts(pull_offer(offer, visitor.hub_token, visitor.owner).adapter)
+    return adapter_facts(pull_offer(offer, visitor.hub_token, visitor.owner).adapter)
 
 
 def wire() -> None:
@@ -313,49 +264,6 @@ def _run(name: object, visitor: Visitor) -> Run:
     if not isinstance(name, str) or not name:
         raise UserError(_("No run was named."), _("`start` and `runs` return the ids."))
     return find_run(name, visitor.owner)
-
-
-def _facts(run: Run) -> RunFacts:
-    """Return a run as programs get it."""
-    state = read_state(run)
-    return RunFacts(
-        run=run.id,
-        status=state.status,
-        message=f"{state.message} {state.hint}".strip(),
-        step=state.step,
-        total_steps=state.total_steps,
-        seconds_left=state.eta_seconds if state.is_running else None,
-        losses=state.curve("losses"),
-        eval_losses=state.curve("eval_losses"),
-        tokens_per_second=state.tokens_per_second,
-        peak_memory_bytes=state.peak_memory_bytes,
-        adapter=state.adapter,
-    )
-
-
-def _adapter_facts(adapter: Adapter) -> AdapterFacts:
-    """Return an adapter as programs get it."""
-    return AdapterFacts(
-        name=adapter.name,
-        base=adapter.base,
-        lora_r=adapter.lora_r,
-        loss_before=adapter.loss_before,
-        loss_after=adapter.loss_after,
-    )
-
-
-def _evaluation_facts(evaluation: Evaluation) -> EvaluationFacts:
-    """Return an evaluation as programs get it."""
-    progress = read_progress(evaluation)
-    return EvaluationFacts(
-        evaluation=evaluation.id,
-        status=progress.status,
-        message=f"{progress.message} {progress.hint}".strip(),
-        done=progress.done,
-        total=progress.total,
-        seconds_left=progress.eta_seconds,
-        table=[cast(LineFacts, asdict(line) | {"notes": [*map(str, line.notes)]}) for line in read_table(evaluation)],
-    )
 
 
 def _file(path: Path) -> dict[str, Any]:
