@@ -3,6 +3,7 @@
 Documents and seed rows are read for it, in processes with limits; what was counted is remembered until the files change.
 """
 
+import json
 import tempfile
 import time
 from contextlib import nullcontext
@@ -10,8 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
-
-import yaml
 
 from common.errors import UserError
 from common.files import stamps
@@ -121,14 +120,14 @@ def _counted(config: MakingConfig) -> Counted:
     """Read what rows are made from, unless it was read before and its files are the same. Raises UserError."""
     names = ("recipe", "documents", "seed_rows", "topics", "labels", "recipe_text", "manner", "language")
     files = [*config.documents, *(one.place for one in data_sets(config.seed_rows))]
-    asked = yaml.safe_dump({name: getattr(config, name) for name in names})
+    asked = json.dumps({name: getattr(config, name) for name in names})
     return _count(asked, tuple(stamps(Path(file).parent, Path(file).name) for file in files))
 
 
 @lru_cache(64)
 def _count(asked: str, files: tuple) -> Counted:
     """Read what rows with these settings are made from; `files` tell when they have changed."""
-    config = MakingConfig.from_dict(yaml.safe_load(asked))
+    config = MakingConfig.from_dict(json.loads(asked))
     turn = turn_to_read() if config.documents or config.seed_rows else nullcontext()
     with turn, tempfile.TemporaryDirectory(prefix="studio-making-") as folder:
         made = MadeSet(Path(folder))

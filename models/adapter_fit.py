@@ -12,7 +12,7 @@ from common.imports import import_lock
 from common.language import _
 from models.base import KEEPING_THE_BASE, MAX_ADAPTER_CONFIG_BYTES, MAX_TARGET_MODULES, Base
 
-MAX_HEADER_BYTES = 2_000_000
+MAX_HEADER_BYTES = 2_000_000  # three tensors for each of seven modules in 256 layers take a third of it
 HINT = _("Choose an adapter of this base, or the base that it was trained on.")
 
 
@@ -29,6 +29,13 @@ def check_base(name: str, trained_on: object, base: Base) -> None:
         raise UserError(words, HINT)
 
 
+def header_bytes(path: Path) -> int:
+    """Return the length of the header that a safetensors file claims, 0 for a file of less than eight bytes."""
+    with open(path, "rb") as file:
+        start = file.read(8)
+    return int.from_bytes(start, "little") if len(start) == 8 else 0
+
+
 def check_fits(folder: Path, network, name: str = "") -> None:
     """Raise UserError unless the adapter in `folder` is a LoRA whose tensors fit the layers of `network`."""
     from safetensors import SafetensorError, safe_open
@@ -39,9 +46,8 @@ def check_fits(folder: Path, network, name: str = "") -> None:
     base = network.get_base_model() if hasattr(network, "get_base_model") else network
     layers = dict(base.named_modules())
     try:
-        with open(folder / "adapter_model.safetensors", "rb") as file:
-            if int.from_bytes(file.read(8), "little") > MAX_HEADER_BYTES:
-                raise damaged(folder, ValueError(_("its header is longer than that of any LoRA")), name)
+        if header_bytes(folder / "adapter_model.safetensors") > MAX_HEADER_BYTES:
+            raise damaged(folder, ValueError(_("its header is longer than that of any LoRA")), name)
         with safe_open(folder / "adapter_model.safetensors", framework="pt") as weights:
             shapes = {key: weights.get_slice(key).get_shape() for key in weights.keys()}  # noqa: SIM118, no mapping
     except (OSError, SafetensorError) as error:

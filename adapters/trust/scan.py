@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 from adapters.trust.check import FILES, WEIGHTS
-from adapters.trust.weights import MAX_HEADER_BYTES, header_bytes
 from common.errors import UserError
 from common.language import _, joined
 from common.paths import REPOSITORY, home
 from common.secret_patterns import SECRETS
+from models.adapter_fit import MAX_HEADER_BYTES, header_bytes
 
 NOTHING_SENT = _("Nothing was sent.")
 VOCABULARIES = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer.model")

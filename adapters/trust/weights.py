@@ -4,7 +4,6 @@ safetensors checks that the tensors fill the file exactly; the length of the hea
 """
 
 import re
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from adapters.trust.config import NOT_IMPORTED, WAY_OUT
 from adapters.trust.layers import AdapterConfig, Layers, path_of
 from common.errors import UserError
 from common.language import _
+from models.adapter_fit import MAX_HEADER_BYTES, header_bytes
 from models.family import MODULES, ModelShape
 
-MAX_HEADER_BYTES = 2_000_000  # three tensors for each of seven modules in 256 layers take a third of it
 MAX_LAYERS = 1000
 DTYPES = ("F64", "F32", "F16", "BF16")
 _KEY = re.compile(
@@ -28,13 +27,6 @@ NOT_TOGETHER = _("The files do not belong together.")
 GET_AGAIN = _("Download it again.")
 
 Shape = tuple[int, ...]
-
-
-def header_bytes(path: Path) -> int:
-    """Return the length of the header that a safetensors file claims, 0 for a file of less than eight bytes."""
-    with open(path, "rb") as file:
-        start = file.read(8)
-    return struct.unpack("<Q", start)[0] if len(start) == 8 else 0
 
 
 def _read_shapes(path: Path) -> dict[str, Shape]:
