@@ -16,7 +16,8 @@ from data.conversations import Conversation, Row, Tally, row_words
 from data.report import PreviewRow
 from data.shapes import conversation_of
 from models.messages import Message
-from models.prompt import encode_messages, encode_text, shown_tokens
+from models.prompt import encode_messages, encode_text
+from models.shown_tokens import shown_tokens
 
 IGNORED = -100  # the label that PyTorch's cross entropy leaves out
 

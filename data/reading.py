@@ -8,7 +8,6 @@ A new kind of file is an ending in `kinds.KINDS`, a function that yields its row
 """
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -28,6 +27,7 @@ from data.delimited import Record, delimited_records
 from data.kinds import KINDS, TABLES, WORKBOOKS, suffix_of
 from data.parts import is_one_talk, parts_of, row_of, split_among
 from data.sampling import counts_of
+from data.sections import sections
 from data.settings import EXAMPLE, DataSettings, TableSettings
 from data.source import Opened, Source
 from data.tables import Table, check_columns, parquet_rows, table_rows
@@ -40,7 +40,6 @@ MAX_ROWS_HELD = 1_000_000  # of `read_rows`, which holds them all
 MAX_JSON_BYTES = 64 * 2**20  # a JSON file is parsed as a whole
 MAX_JSON_PARTS = 10_000_000  # lists and objects in a JSON file: each takes far more memory than its two brackets
 STREAM_ABOVE_BYTES = 200 * 10**6  # of a Hub data set of which only some rows are wanted; smaller ones are downloaded
-SECTION_CHARACTERS = 2000  # after which a text is cut at the next blank line
 SOME_ROWS_ONLY = _("Set max_rows to read only some of its rows.")
 ONE_A_LINE = _("Write one JSON object per line.")
 NO_OBJECT = _("It is not an object."), _('Write {"prompt": ..., "completion": ...}.')
@@ -288,24 +287,3 @@ def parse(text: str, where: str, hint: str) -> object:
     except ValueError as error:
         words = str(error)[:100] if "\n" in text.strip() else str(error)[:100].replace("line 1 column", "column")
         raise UserError(_("{where} is not JSON: {reason}.", where=where, reason=words), hint) from error
-
-
-def sections(text_lines: Iterable[str], is_markdown: bool) -> Iterator[str]:
-    """Yield a text in pieces that end at a blank line after about `SECTION_CHARACTERS`, in Markdown also before a heading."""
-    held: list[str] = []
-    size, in_code = 0, False
-    for line in text_lines:
-        in_code ^= line.lstrip().startswith("```")
-        is_heading = is_markdown and not in_code and re.match(r"#{1,6} ", line)
-        if held and (is_heading or (size >= SECTION_CHARACTERS and not line.strip())):
-            yield from _section(held)
-            held, size = [], 0
-        held.append(line)
-        size += len(line)
-    yield from _section(held)
-
-
-def _section(held: list[str]) -> Iterator[str]:
-    text = "".join(held).replace("\r\n", "\n").strip("\n\ufeff")
-    if text.strip():
-        yield text

@@ -18,6 +18,7 @@ from common.language import Sentence, _
 from models.adapter_fit import check_fits
 from models.hardware import use_all_cores
 from models.hub.fetch import Progress
+from models.messages import Message
 from models.precision import load_base_model
 from models.prompt import PromptFormat
 from models.templates.choice import template_of
@@ -92,8 +93,7 @@ def merge_adapter(
         model: Any = PeftModel.from_pretrained(network, str(adapter.folder)).eval()
         progress(_("Checking answers before merging"), 0.3)
         format = PromptFormat(tokenizer, template)
-        prompts = [format.encode([{"role": "user", "content": prompt}]) for prompt in PROMPTS]
-        expected = [_answer(model, prompt.ids) for prompt in prompts]
+        expected = [_answer(model, format.encode([Message(role="user", content=one)]).ids) for one in PROMPTS]
         progress(_("Merging"), 0.5)
         model = model.merge_and_unload(safe_merge=True)
         if model.get_input_embeddings().weight is not model.get_output_embeddings().weight:

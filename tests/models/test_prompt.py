@@ -13,8 +13,8 @@ from models.prompt import (
     encode_messages,
     encode_question,
     encode_text,
-    shown_tokens,
 )
+from models.shown_tokens import shown_tokens
 from models.templates import NAMES, read_template, training_template, without_marks
 from models.templates.choice import Template
 from models.tokenizer import load_tokenizer
