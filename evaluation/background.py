@@ -16,7 +16,6 @@ import psutil
 from common.errors import UserError
 from common.files import sweep, write_json, write_text
 from common.language import Sentence, _
-from common.limits import limit
 from common.paths import GUEST_PREFIX, REPOSITORY, free_name, slug
 from common.visitors import working_for
 from evaluation.run import Background, read_progress
@@ -121,7 +120,7 @@ def check_turn(
     owner: str,
     everyone: Callable[[], Sequence[Background]],
     kind: type[Background],
-    variable: str,
+    most: int,
     full: Callable[[int], Sentence],
     busy: Callable[[int], Sentence],
     other_guest: Sentence | None = None,
@@ -129,14 +128,14 @@ def check_turn(
     """Raise UserError when no more of a kind may start now; `everyone` returns what there is of it on this machine.
 
     That is when everybody together has as many under way as runs may wait (STUDIO_MAX_QUEUE): one that waits is a process, too.
-    `full` says so of that many. And when `owner`, or all guests together, have as many as `variable` allows; `busy` says so
-    of that many, and to a guest `other_guest`, where that is another sentence.
+    `full` says so of that many. And when `owner`, or all guests together, have `most`, 0 for no limit; `busy` says so of that
+    many, and to a guest `other_guest`, where that is another sentence.
     """
     check_open()
     allowed, under_way = limits().queue, processes_of(kind.module)
     if allowed and under_way >= allowed:
         raise UserError(full(under_way), _("Try again later."))
-    most, is_guest = limit(variable, 1), owner.startswith(GUEST_PREFIX)
+    is_guest = owner.startswith(GUEST_PREFIX)
     if not most:
         return
     mine = [one for one in everyone() if one.owner == owner or (is_guest and one.owner.startswith(GUEST_PREFIX))]

@@ -150,7 +150,7 @@ def _check_turn(owner: str) -> None:
         owner,
         all_evaluations,
         Evaluation,
-        "STUDIO_MAX_EVALUATIONS_PER_USER",
+        limit("STUDIO_MAX_EVALUATIONS_PER_USER", 1),
         lambda count: n_(
             "{count} evaluation is under way here, the maximum.",
             "{count} evaluations are under way here, the maximum.",

@@ -167,7 +167,7 @@ def _check_turn(owner: str) -> None:
         owner,
         all_made,
         MadeSet,
-        "STUDIO_MAX_MADE_SETS_PER_USER",
+        limit("STUDIO_MAX_MADE_SETS_PER_USER", 1),
         lambda count: n_(
             "{count} made set is under way here, the maximum.",
             "{count} made sets are under way here, the maximum.",

@@ -196,7 +196,7 @@ def check_turn(owner: str) -> None:
         owner,
         all_experiments,
         Experiment,
-        "STUDIO_MAX_EXPERIMENTS_PER_USER",
+        limit("STUDIO_MAX_EXPERIMENTS_PER_USER", 1),
         lambda count: n_(
             "{count} experiment is under way here, the maximum.",
             "{count} experiments are under way here, the maximum.",
