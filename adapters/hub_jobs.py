@@ -15,6 +15,7 @@ from common.language import _, joined, n_
 from common.paths import LOCAL_OWNER
 from models.base import DEFAULT_BASE
 from models.hub.client import account_of, token_of
+from models.hub.push import PushPlan
 
 
 def add_hub_jobs(jobs) -> None:
@@ -85,10 +86,14 @@ def _push(options: argparse.Namespace) -> None:
             with_rows=options.show_rows,
         ),
     )
-    say(joined([_("Signed in as {name}.", name=account.name), plan.sentence()]))
-    for line in plan.lines():
+    push_plan(plan, options.yes)
+
+
+def push_plan(plan: PushPlan, may_change: bool) -> None:
+    """Print a plan and push it. Raises UserError for a repository that is there, unless it `may_change`."""
+    for line in (joined([_("Signed in as {name}.", name=plan.account.name), plan.sentence()]), *plan.lines()):
         say(line)
-    if not plan.is_new and plan.changes and not options.yes:
+    if not plan.is_new and plan.changes and not may_change:
         raise UserError(_("The repository already exists."), _("Add --yes to change it."))
     pushed = plan.push(progress_on_stderr())
     give(pushed)

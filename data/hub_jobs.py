@@ -2,9 +2,9 @@
 
 import argparse
 
+from adapters.hub_jobs import push_plan
 from common.command_line import add_job, give, progress_on_stderr, say
-from common.errors import UserError
-from common.language import _, joined
+from common.language import _
 from data.feedback import find_dataset
 from data.pull import pull_data
 from data.push import MAX_TEST_SHARE, DataPushOptions, plan_data_push
@@ -30,14 +30,7 @@ def _push(options: argparse.Namespace) -> None:
     """Print the plan and push; without --yes only to a new repository."""
     dataset, account = find_dataset(options.name), account_of(token_of(None))
     wanted = DataPushOptions(options.repo, not options.public, options.license, options.language, options.test)
-    plan = plan_data_push(dataset, account, wanted)
-    for line in [joined([_("Signed in as {name}.", name=account.name), plan.sentence()]), *plan.lines()]:
-        say(line)
-    if not plan.is_new and plan.changes and not options.yes:
-        raise UserError(_("The repository already exists."), _("Add --yes to change it."))
-    pushed = plan.push(progress_on_stderr())
-    give(pushed)
-    say(pushed.url)
+    push_plan(plan_data_push(dataset, account, wanted), options.yes)
 
 
 def _pull(options: argparse.Namespace) -> None:
