@@ -64,24 +64,7 @@ class RunView:
 
 def build_run_view() -> RunView:
     """Lay out the view of one run: nothing in it moves while the run goes on."""
-    with gr.Row(equal_height=True, elem_classes="of-run which-run"):
-        runs_dropdown = gr.Dropdown(
-            [],
-            label=_("Run"),
-            show_label=False,
-            container=False,
-            interactive=True,
-            allow_custom_value=True,  # an API names any run
-            scale=4,
-        )
-        discard_button = gr.Button(
-            _("Discard"), visible=False, variant="stop", size="sm", min_width=90, scale=0, elem_classes="discard"
-        )
-    with gr.Group(visible=False) as discard_group:
-        gr.HTML(f"<p class='problem'>{DISCARD_QUESTION}</p>", padding=True)
-        with gr.Row():
-            discard_yes = gr.Button(_("Yes, delete it"), variant="stop", size="sm")
-            discard_no = gr.Button(_("Keep it"), size="sm")
+    runs_dropdown, discard_button, discard_group, discard_yes, discard_no = _build_choice()
     status_html = gr.HTML(empty_view(), elem_classes="status")
     with gr.Row():
         stop_button = gr.Button(str(STOP), visible=False, min_width=150)
@@ -109,13 +92,13 @@ def build_run_view() -> RunView:
     buttons += [chat_button, share_button, evaluate_button, export_button, picture_button]
     return RunView(
         runs_dropdown=runs_dropdown,
-        stop_button=stop_button,
-        resume_button=resume_button,
-        cure_button=cure_button,
         discard_button=discard_button,
         discard_group=discard_group,
         discard_yes=discard_yes,
         discard_no=discard_no,
+        stop_button=stop_button,
+        resume_button=resume_button,
+        cure_button=cure_button,
         chat_button=chat_button,
         share_button=share_button,
         evaluate_button=evaluate_button,
@@ -128,6 +111,29 @@ def build_run_view() -> RunView:
         live=live,
         outputs=[*live, more_html, samples_html, log_box, *buttons],
     )
+
+
+def _build_choice() -> tuple[gr.Dropdown, gr.Button, gr.Group, gr.Button, gr.Button]:
+    """Lay out which run is shown, and its Discard: return the list, the button, and the question with its two answers."""
+    with gr.Row(equal_height=True, elem_classes="of-run which-run"):
+        runs_dropdown = gr.Dropdown(
+            [],
+            label=_("Run"),
+            show_label=False,
+            container=False,
+            interactive=True,
+            allow_custom_value=True,  # an API names any run
+            scale=4,
+        )
+        discard_button = gr.Button(
+            _("Discard"), visible=False, variant="stop", size="sm", min_width=90, scale=0, elem_classes="discard"
+        )
+    with gr.Group(visible=False) as discard_group:
+        gr.HTML(f"<p class='problem'>{DISCARD_QUESTION}</p>", padding=True)
+        with gr.Row():
+            discard_yes = gr.Button(_("Yes, delete it"), variant="stop", size="sm")
+            discard_no = gr.Button(_("Keep it"), size="sm")
+    return runs_dropdown, discard_button, discard_group, discard_yes, discard_no
 
 
 def build_trackers() -> TrackerView:
