@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, closing
 from typing import Any
 
@@ -196,7 +196,7 @@ class Api:
                 model, prompt, asked.sampling, asked.room, asked.stops, asked.top, asked.has_echo, caller
             )
 
-    async def _each(self, generator: Generator[Reply], gone: asyncio.Task) -> AsyncIterator[Reply]:
+    async def _each(self, generator: Generator[Reply], gone: asyncio.Task) -> AsyncGenerator[Reply]:
         """Yield what the engine yields, from a thread. Raises Gone, and ends the generation, when nobody listens any more."""
         with closing(generator):
             while (reply := await self._in_thread(next, generator, None)) is not None:

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,12 @@ def test_no_thread_of_the_app_imports_transformers_while_another_does():
                 checked += 1
                 bare += [f"{name}:{node.lineno}"] if id(node) not in locked else []
     assert checked > 10 and not bare, f"import these within `with import_lock`: {bare}"
+
+
+def test_the_type_checker_looks_at_every_room():
+    with (REPOSITORY / "pyproject.toml").open("rb") as file:
+        looked_at = tomllib.load(file)["tool"]["ty"]["src"]["include"]
+    assert {*looked_at} == {*FOLDERS, "app.py"}
 
 
 def test_only_the_app_opens_a_port():
