@@ -143,8 +143,10 @@ def _show(options: argparse.Namespace) -> None:
         | {"facts": dict(facts_of(adapter)), "metrics": adapter.metrics, "evaluated": measured}
         | {"vllm": "" if line.refusals else line.command}
     )
-    refused = _("vLLM cannot serve it: {reasons}.", reasons=joined(line.refusals, ", "))
-    say(f"\n{refused}" if line.refusals else f"\nvLLM: {line.command}")
+    served = f"vLLM: {line.command}"
+    if line.refusals:
+        served = _("vLLM cannot serve it: {reasons}.", reasons=joined(line.refusals, ", "))
+    say(f"\n{served}")
 
 
 def _import(options: argparse.Namespace) -> None:

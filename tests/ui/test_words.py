@@ -23,6 +23,8 @@ ROOMS = (
     "jobs",
     "chat",
     "evaluation",
+    "making",
+    "serving",
     "ui",
 )
 # a call's name: which of its arguments a person reads; None is every positional one
@@ -34,6 +36,7 @@ READ = {
     "cure": (0,),
     "Cure": (0,),
     "print": (None,),
+    "say": (None,),
     "add_argument": ("help",),
     "add_parser": ("help", "description"),
     "ArgumentParser": ("description", "epilog"),
