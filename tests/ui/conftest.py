@@ -12,19 +12,27 @@ from ui.theme import theme
 HER_ADDRESS, HIS_ADDRESS = "93.184.215.14", "151.101.1.69"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture(scope="module")
-def page(cache):
+@pytest.fixture(scope="session")
+def built(cache):
+    """The page of a laptop, which takes seconds to build: each test makes an app of its own with it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(cache))
         page = build()
         page.max_file_size, page.theme_css, page.theme = None, "", theme()  # as launch() sets them
         page.config = page.get_config_file()
-        yield page
+        return page
+
+
+@pytest.fixture
+def page(built, cache, monkeypatch):
+    """That page, whose uploads go into `cache`."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(cache))
+    return built
 
 
 @pytest.fixture

@@ -1,23 +1,37 @@
 """Calls the handlers of a Space's page over HTTP by their names, as a program of anybody's would."""
 
 import json
+from functools import cache
 
 import gradio as gr
+import pytest
+from fastapi.testclient import TestClient
 
 from models.hub.client import _account_of
-from ui.page import build
+from ui.page import Page, build
 
 GUEST = "a" * 32
 
 
-def space_call(monkeypatch, owners_token: str):
-    """A function that calls a handler of a Space whose owner has a secret, which must never act for a visitor."""
-    from fastapi.testclient import TestClient
+@cache
+def space_page() -> Page:
+    """The page of a Space, which takes seconds to build: each test makes an app of its own with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPACE_ID", "someone/studio")
+        return build()
 
+
+def space_client(monkeypatch, owners_token: str) -> TestClient:
+    """A new app of a Space whose owner has a secret, which must never act for a visitor."""
     _account_of.cache_clear()
     monkeypatch.setenv("SPACE_ID", "someone/studio")
     monkeypatch.setenv("HF_TOKEN", owners_token)
-    client = TestClient(gr.routes.App.create_app(build()), raise_server_exceptions=False)
+    return TestClient(gr.routes.App.create_app(space_page()), raise_server_exceptions=False)
+
+
+def space_call(monkeypatch, owners_token: str):
+    """A function that calls a handler of such an app."""
+    client = space_client(monkeypatch, owners_token)
 
     def called(name: str, *data, cookies: dict | None = None, **body) -> tuple[int, str]:
         content = {"data": list(data), "session_hash": "s", **body}

@@ -13,11 +13,10 @@ from common.files import read_json, write_json
 from common.paths import adapters_folder
 from tests.adapters.conftest import hub, made  # noqa: F401
 from tests.adapters.making import put
-from tests.ui.space import GUEST, space_call
+from tests.ui.space import GUEST, space_call, space_client
 from ui.adapters.get import on_import
 from ui.adapters.mix import on_mix
 from ui.owner import owner_of
-from ui.page import build
 
 UNKNOWN = "This page does not know you yet"
 
@@ -173,10 +172,8 @@ def test_a_visitor_without_a_name_gives_a_space_no_long_work(call, made, job, mo
     assert status == 500 and "You have to be signed in" in text, text
 
 
-def test_the_data_folder_is_not_served(call):
-    from fastapi.testclient import TestClient
-
-    client = TestClient(gr.routes.App.create_app(build()))
+def test_the_data_folder_is_not_served(call, hub, monkeypatch):  # noqa: F811
+    client = space_client(monkeypatch, hub.alice)
     file = adapters_folder("user-alice") / "mine" / "adapter_config.json"
     assert client.get(f"/gradio_api/file={file}").status_code in (403, 404)
 

@@ -22,7 +22,6 @@ from tests.adapters.conftest import hub, made  # noqa: F401
 from tests.adapters.runs import add_checkpoint, make_run
 from tests.running import die_after, losses, run_main, write_rows
 from ui.owner import Visitor
-from ui.page import build
 from ui.train import backups
 from ui.train.backup_section import backup_words, bring_back
 from ui.train.backups import backup_html, keep_sending, renew, send_when_new, sign_in_note
@@ -213,8 +212,8 @@ def test_on_a_space_a_run_comes_back_within_its_limits(hub, account, run, monkey
     assert [path.name for path in runs_folder("user-alice").iterdir()] == ["mine"]
 
 
-def test_a_start_with_the_wish_and_nobody_signed_in_starts_nothing():
-    start = next(one for one in build().fns.values() if one.api_name == "start_training")
+def test_a_start_with_the_wish_and_nobody_signed_in_starts_nothing(page):
+    start = next(one for one in page.fns.values() if one.api_name == "start_training")
     values = [getattr(component, "value", None) for component in start.inputs]
     with pytest.raises(gr.Error, match="You are not signed in"):
         start.fn(None, *values[:-1], True)

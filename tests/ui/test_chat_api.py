@@ -182,11 +182,9 @@ def test_the_rows_of_one_owner_are_not_anothers(isolated_home):
     assert list_datasets("guest-b") == [] and read_rows("mine", "guest-a")[0]["messages"] == row
 
 
-def test_who_waits_is_the_engines_to_say_not_the_pages_own_queue():
+def test_who_waits_is_the_engines_to_say_not_the_pages_own_queue(page):
     from chat.engine import CALLS
-    from ui.page import build
 
-    page = build()
     page.queue(default_concurrency_limit=8)
     asking = [one for one in page.fns.values() if one.concurrency_id == "model"]
     assert len(asking) > 4 and {one.concurrency_limit for one in asking} == {CALLS.total}

@@ -2,9 +2,7 @@
 
 import json
 
-import gradio as gr
 import pytest
-from fastapi.testclient import TestClient
 
 import evaluation.background
 import evaluation.experiments.start
@@ -18,19 +16,16 @@ from tests.adapters.making import put, write_history
 from tests.ui.evaluations import put_evaluation
 from tests.ui.experiments import put_experiment
 from tests.ui.made_sets import put_made
-from ui.page import build
+from tests.ui.space import GUEST, space_client
 from ui.train import run_trackers
 from ui.train.form_values import EXAMPLE_DATA, HUB
 
-GUEST = "a" * 32
 SECRET = "words-of-alice-alone"
 
 
 @pytest.fixture
 def page(hub, made, monkeypatch):  # noqa: F811
     """(client, the page's handlers, its components) of a Space on which alice has an adapter, a run and rows."""
-    monkeypatch.setenv("SPACE_ID", "someone/studio")
-    monkeypatch.setenv("HF_TOKEN", hub.alice)
     monkeypatch.setattr(queue, "advance_if_possible", lambda: None)  # what bob starts trains nothing
     for place in (evaluation.background, evaluation.start, evaluation.experiments.start, making.start):
         monkeypatch.setattr(place, "start_process", lambda folder, *given: None)
@@ -51,7 +46,7 @@ def page(hub, made, monkeypatch):  # noqa: F811
     put_evaluation("mine", "user-alice", title=SECRET, answers=(SECRET, SECRET), question=SECRET)
     put_experiment("mine", "user-alice", title=SECRET)
     put_made("mine", "user-alice", title=SECRET)
-    client = TestClient(gr.routes.App.create_app(build()), raise_server_exceptions=False)
+    client = space_client(monkeypatch, hub.alice)
     config = client.get("/config").json()
     components = {one["id"]: (one["type"], one["props"].get("value")) for one in config["components"]}
     return client, [one for one in config["dependencies"] if one["backend_fn"]], components

@@ -8,13 +8,12 @@ import gradio as gr
 from fastapi.testclient import TestClient
 
 from tests.ui.conftest import handler
-from ui.page import build
 
 SECRET = "words-of-one-browser"
 
 
-def test_a_session_holds_no_conversation_that_its_browser_keeps():
-    client = TestClient(gr.routes.App.create_app(build()), raise_server_exceptions=False)
+def test_a_session_holds_no_conversation_that_its_browser_keeps(page):
+    client = TestClient(gr.routes.App.create_app(page), raise_server_exceptions=False)
     job = handler(client, "list_conversations")
     components = {one["id"]: one for one in client.get("/config").json()["components"]}
     said = [{"role": "user", "content": SECRET}, {"role": "assistant", "content": SECRET * 1000}]

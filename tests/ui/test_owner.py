@@ -7,9 +7,9 @@ from starlette.requests import Request
 from common.errors import UserError
 from common.paths import is_name
 from models.hub.client import Account
+from tests.ui.space import space_page
 from ui import owner
 from ui.owner import address_of, can_sign_in, known_key, new_key, owner_of, visitor_of
-from ui.page import build
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_no_two_accounts_share_a_folder():
 
 def test_a_page_that_is_still_opening_is_not_greeted_with_an_error(space):
     """The tab is shown before the browser has its key."""
-    opened = [one for one in build().fns.values() if one.name == "on_open"]
+    opened = [one for one in space_page().fns.values() if one.name == "on_open"]
     events = [one for one in opened if one.fn.__module__ == "ui.train.run_events"]
     assert events
     for event in events:

@@ -32,8 +32,7 @@ def request_of(**headers: str) -> gr.Request:
     return gr.Request(Request({"type": "http", "client": ("127.0.0.1", 1), "headers": raw}))
 
 
-def test_programs_are_shown_what_is_for_them_and_nothing_else():
-    page = build()
+def test_programs_are_shown_what_is_for_them_and_nothing_else(page):
     shown = page.get_api_info(all_endpoints=True)
     assert set(shown["named_endpoints"]) == {f"/{name}" for name in programs.PUBLIC} and not shown["unnamed_endpoints"]
     for endpoint in shown["named_endpoints"].values():
@@ -73,7 +72,7 @@ def test_parameters_at_the_end_may_be_left_out_by_who_knows_no_defaults(client, 
     assert "event: complete" in answer.text and "held_out" in answer.text, answer.text[:300]
 
 
-def test_a_program_trains_on_its_file_follows_the_run_and_takes_the_adapter(client, tiny_base, tmp_path):
+def test_a_program_trains_on_its_file_follows_the_run_and_takes_the_adapter(client, tiny_base, tmp_path, warm_starts):
     """Its settings are an object or YAML."""
     rows = [{"prompt": f"What is {n} + 1?", "completion": str(n + 1)} for n in range(40)]
     file = write_rows(tmp_path / "sums.jsonl", rows)

@@ -9,12 +9,11 @@ from fastapi.testclient import TestClient
 from common.errors import UserError
 from models.hub.client import Account
 from tests.queueing import make_run
-from ui.page import build
 from ui.train import run_trackers
 
 
 @pytest.fixture
-def call(monkeypatch):
+def call(page, monkeypatch):
     """Calls a handler of the page by its name with the run's name and more; returns its answer."""
 
     def track(run, name, folder, *more):
@@ -25,7 +24,7 @@ def call(monkeypatch):
     monkeypatch.setattr(run_trackers, "open_dashboard", lambda folder: f"http://127.0.0.1:1/?folder={folder.name}")
     monkeypatch.setattr(run_trackers, "account_of", lambda token: Account("alice", "hf_x"))
     monkeypatch.setattr(run_trackers, "send_to_space", lambda run, space, *more: f"https://hub/{space}?<{run.id}>")
-    client = TestClient(gr.routes.App.create_app(build()))
+    client = TestClient(gr.routes.App.create_app(page))
     handlers = client.get("/config").json()["dependencies"]
 
     def do(name: str, *given):
