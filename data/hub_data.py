@@ -8,7 +8,7 @@ library's own readers: others unpack archives, of which some hold pickles.
 
 import re
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,9 @@ class HubSplit:
         check_id(name)
         self._asked = (name, config, split)
         with _in_words(*self._asked):
-            self.commit, self.is_streamed = _look_first(name, revision, stream_above)
-            builder = load_dataset_builder(name, config, revision=self.commit, token=False)
+            self.commit, self.is_streamed, is_reached = _look_first(name, revision, stream_above)
+            with nullcontext() if is_reached else _offline():
+                builder = load_dataset_builder(name, config, revision=self.commit, token=False)
             reader = type(builder).__module__.rpartition(".")[2]
             if reader not in (*READERS, CACHE):
                 words = _("'{name}' would be read as {reader}.", name=name, reader=reader[:40])
@@ -86,6 +87,18 @@ def _in_words(name: str, config: str | None, split: str) -> Generator[None]:
         raise _explained(name, config, split, str(error)) from error
 
 
+@contextmanager
+def _offline() -> Generator[None]:
+    """Let `datasets` read its cache at once: it would ask a Hub that was not reached again for half a minute."""
+    from datasets import config
+
+    before, config.HF_HUB_OFFLINE = config.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        config.HF_HUB_OFFLINE = before
+
+
 def check_id(name: str) -> None:
     """Raise UserError for what is no id of a data set. `datasets` takes `text` or `csv` for a reader of local files, and a
     name that is a folder here for that folder.
@@ -95,13 +108,12 @@ def check_id(name: str) -> None:
         raise UserError(words, _("IDs look like owner/name."))
 
 
-def _look_first(name: str, revision: str | None, stream_above: int | None) -> tuple[str | None, bool]:
-    """Return the commit that `revision` is now, and whether to stream: where the repository has more bytes than that.
+def _look_first(name: str, revision: str | None, stream_above: int | None) -> tuple[str | None, bool, bool]:
+    """Return the commit that `revision` is now, whether to stream, where the repository has more bytes than that, and whether
+    the Hub was reached.
 
     Raises UserError when it is too large to download whole and not to be streamed (None), or its card is not to be read;
-    ConnectionError when there is no network.
-
-    `datasets` itself would try again for half a minute. What is in its cache needs no network.
+    ConnectionError when there is no network, and nothing of it in the cache of `datasets`.
     """
     from datasets import config
     from huggingface_hub import HfApi
@@ -112,9 +124,9 @@ def _look_first(name: str, revision: str | None, stream_above: int | None) -> tu
     except (OfflineModeIsEnabled, transport_error()) as error:
         if not (Path(config.HF_DATASETS_CACHE) / name.replace("/", "___")).is_dir():
             raise ConnectionError(str(error)) from error
-        return revision, False
+        return revision, False, False
     except HfHubHTTPError:
-        return revision, False  # `datasets` says why
+        return revision, False, True  # `datasets` says why
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
     size = sum(sizes.values())
     if size > MAX_DOWNLOAD_BYTES and stream_above is None:
@@ -127,7 +139,7 @@ def _look_first(name: str, revision: str | None, stream_above: int | None) -> tu
             raise UserError(words, UPLOAD_ROWS)
         if card in CARDS and card in sizes:
             _check_card(name, card, info.sha)
-    return info.sha, stream_above is not None and size > stream_above
+    return info.sha, stream_above is not None and size > stream_above, True
 
 
 def _check_card(name: str, card: str, commit: str | None) -> None:

@@ -120,23 +120,26 @@ LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)
 MERGES = "a0: &a0 {k: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 8))
 
 
-@pytest.mark.parametrize(
-    ("file", "content", "words"),
-    [
-        ("README.md", f"---\n{LAUGHS}---\n", "repeats itself"),
-        ("README.md", f"---\n{MERGES}---\n", "repeats itself"),
-        (".huggingface.yaml", LAUGHS, "repeats itself"),
-        ("README.md", f"---\na: {'[' * 500_000}\n---\n", "nested too deeply"),
-        ("README.md", "---\na: {b: [\n---\n", "cannot be read"),
-        ("README.md", f"---\n{CARD}{' ' * 1_100_000}", "README.md of 'me/data' is too large: 1.1 MB"),
-        (".huggingface.yaml", " " * 1_100_000, "is too large: 1.1 MB"),
-        ("dataset_infos.json", " " * 1_100_000, "is too large: 1.1 MB"),
-    ],
-)
-def test_a_hostile_card_is_refused_before_the_library_reads_it(hub, file, content, words):
-    hub.add("me/data", {**hub.repositories["me/data"].files, file: content.encode()})
-    whole, streamed = read(hub.url, {"data": "me/data"}, {"data": "me/data", "config": "en", "max_rows": 1})
-    assert words in whole and words in streamed
+HOSTILE_CARDS = [
+    ("README.md", f"---\n{LAUGHS}---\n", "repeats itself"),
+    ("README.md", f"---\n{MERGES}---\n", "repeats itself"),
+    (".huggingface.yaml", LAUGHS, "repeats itself"),
+    ("README.md", f"---\na: {'[' * 500_000}\n---\n", "nested too deeply"),
+    ("README.md", "---\na: {b: [\n---\n", "cannot be read"),
+    ("README.md", f"---\n{CARD}{' ' * 1_100_000}", "README.md of 'me/data-5' is too large: 1.1 MB"),
+    (".huggingface.yaml", " " * 1_100_000, "is too large: 1.1 MB"),
+    ("dataset_infos.json", " " * 1_100_000, "is too large: 1.1 MB"),
+]
+
+
+def test_a_hostile_card_is_refused_before_the_library_reads_it(hub):
+    options = []
+    for number, (file, content, _words) in enumerate(HOSTILE_CARDS):
+        hub.add(f"me/data-{number}", {**hub.repositories["me/data"].files, file: content.encode()})
+        options += [{"data": f"me/data-{number}"}, {"data": f"me/data-{number}", "config": "en", "max_rows": 1}]
+    told = read(hub.url, *options)
+    for (_file, _content, words), whole, streamed in zip(HOSTILE_CARDS, told[::2], told[1::2], strict=True):
+        assert words in whole and words in streamed
 
 
 def test_a_loading_script_is_not_run(hub, tmp_path):
