@@ -5,12 +5,14 @@ user's. Workers of pytest-xdist and the processes that tests start inherit it.
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import hypothesis
@@ -23,8 +25,19 @@ from tests.tiny import TOKENIZER, make_tiny_base
 REPOSITORY = Path(__file__).resolve().parents[1]
 TESTS_HOME = "STUDIO_TESTS_HOME"  # the variable that names the folder
 CACHES = "Library/Caches" if sys.platform == "darwin" else ".cache"
-# fixtures and modules of tests that take longer than a moment
-PROCESS = {"tiny_base", "embedded_base", "trainer", "subprocess", "torch", "transformers", "parse_documents"}
+# what tests use that take longer than a moment: fixtures and modules
+PROCESS = {
+    "tiny_base",
+    "embedded_base",
+    "small_disk",
+    "trainer",
+    "subprocess",
+    "torch",
+    "transformers",
+    "parse_documents",
+}
+# a file that begins with one of these takes ten seconds to import, whatever its tests use
+HEAVY = re.compile(r"^(?:from|import) (?:torch|transformers|trl|peft|trainer(?!\.__main__)|benchmarks)\b", re.MULTILINE)
 # the same examples each time, and no file of those that failed
 hypothesis.settings.register_profile("studio", max_examples=50, derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("studio")
@@ -96,13 +109,25 @@ def pytest_sessionstart(session) -> None:
         reporter.write_line(f"The order is --randomly-seed={seed}")
 
 
+@cache
+def is_heavy(file: Path) -> bool:
+    """Whether a file of tests imports torch, or what does, when it is imported itself."""
+    return file.suffix == ".py" and bool(HEAVY.search(file.read_text(encoding="utf-8")))
+
+
+def pytest_ignore_collect(collection_path, config) -> bool | None:
+    """For the unit tests alone, leave files alone that have none."""
+    return (config.option.markexpr == "unit" and collection_path.is_file() and is_heavy(collection_path)) or None
+
+
 def pytest_collection_modifyitems(items) -> None:
     """Put every test into its tier by what it uses. Files with slow ones come first: no worker is left alone with one."""
     for item in items:
         uses = {*item.fixturenames, *vars(item.module), *item.function.__code__.co_names}
+        is_slow = item.get_closest_marker("slow") or item.get_closest_marker("gpu")
         if "browser" in item.path.parts:
             item.add_marker("browser")
-        elif uses & PROCESS or item.get_closest_marker("slow") or item.get_closest_marker("gpu"):
+        elif uses & PROCESS or is_slow or is_heavy(item.path):
             item.add_marker("process")
         else:
             item.add_marker("unit")
@@ -171,6 +196,22 @@ def embedded_base(isolated_home, embedded_bases) -> Path:
     """The embedded base, linked into this test's home."""
     bases_folder().symlink_to(embedded_bases)
     return embedded.folder()
+
+
+@pytest.fixture
+def small_disk(tmp_path, monkeypatch) -> Iterator[Path]:
+    """STUDIO_HOME on a disk of its own, of 16 MB."""
+    from runs import disk
+    from tests.faults import mounted
+
+    folder, size = tmp_path / "disk", 16 * 2**20
+    folder.mkdir()
+    mounted(folder, "-t", "tmpfs", "-o", f"size={size}", "tmpfs")
+    monkeypatch.setenv("STUDIO_HOME", str(folder / "home"))
+    monkeypatch.setattr(disk, "DISK_NEEDED_BYTES", -size)  # nothing looks ahead: the disk itself is full
+    home().mkdir()
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.fixture

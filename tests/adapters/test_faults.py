@@ -19,7 +19,7 @@ from common.files import publish
 from common.paths import adapters_folder, home
 from models.hub.client import account_of
 from tests.adapters.making import put
-from tests.runs.test_faults import command, fill, is_a_sentence, page_says, small_disk  # noqa: F401
+from tests.faults import command, fill, is_a_sentence, page_says
 
 TOUCHES = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.copyfile")
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -165,7 +165,7 @@ def test_a_merge_and_a_gguf_that_are_killed_leave_nothing_and_a_second_try_works
     assert sorted(path.name for path in target.parent.iterdir()) == ["merged", "merged-gguf"]
 
 
-def test_a_full_disk_during_an_import_is_a_sentence_and_leaves_nothing(small_disk, made, tmp_path, monkeypatch):  # noqa: F811
+def test_a_full_disk_during_an_import_is_a_sentence_and_leaves_nothing(small_disk, made, tmp_path, monkeypatch):
     zipped = export_zip(read_adapter(made), tmp_path / "made.zip")
     fill(small_disk, left=100_000)
     assert "No space left on device" in page_says(lambda: import_adapter(zipped, "mine"))
@@ -176,7 +176,7 @@ def test_a_full_disk_during_an_import_is_a_sentence_and_leaves_nothing(small_dis
 
 
 @pytest.mark.slow
-def test_a_full_disk_during_gguf_is_a_sentence_and_leaves_no_half_of_a_file(small_disk, made, tiny_base, tmp_path):  # noqa: F811
+def test_a_full_disk_during_gguf_is_a_sentence_and_leaves_no_half_of_a_file(small_disk, made, tiny_base, tmp_path):
     from adapters.export.gguf_file import write_adapter, write_models
     from adapters.export.merge import merge_adapter
 

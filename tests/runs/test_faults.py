@@ -5,20 +5,17 @@ Each is a sentence at the page and at the command line, and nothing that was lea
 
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import gradio as gr
 import psutil
 import pytest
 
 from common.files import read_json, write_json
 from common.paths import REPOSITORY, adapters_folder, home, runs_folder
-from runs import disk, queue
+from runs import queue
 from runs import run as run_module
 from runs.checkpoints import last_checkpoint
 from runs.config import TrainConfig
@@ -27,59 +24,12 @@ from runs.launcher import create_run
 from runs.processes import this_process
 from runs.queue import advance, enqueue, order
 from runs.run import EventLog, find_run, list_runs, read_state
+from tests.faults import command, fill, is_a_sentence, mounted, page_says
 from tests.queueing import end, make_run, queued, wait_for
 from tests.running import events, run_main, small_settings
 from trainer import train
 from trainer.__main__ import main
-from ui.messages import shown
 from ui.train import history_view, run_view
-
-SMALL_BYTES = 16 * 2**20
-
-
-def mounted(folder: Path, *options: str) -> None:
-    done = subprocess.run(["mount", *options, str(folder)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
-
-
-@pytest.fixture
-def small_disk(tmp_path, monkeypatch):
-    """STUDIO_HOME on a disk of its own, of 16 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted(folder, "-t", "tmpfs", "-o", f"size={SMALL_BYTES}", "tmpfs")
-    monkeypatch.setenv("STUDIO_HOME", str(folder / "home"))
-    monkeypatch.setattr(disk, "DISK_NEEDED_BYTES", -SMALL_BYTES)  # nothing looks ahead: the disk itself is full
-    home().mkdir()
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def fill(folder: Path, left: int) -> None:
-    """Leave `left` bytes of the disk."""
-    with open(folder / "filler", "wb") as file:
-        file.write(bytes(max(0, shutil.disk_usage(folder).free - left)))
-
-
-def page_says(work) -> str:
-    """What the page shows when a handler does `work` and fails."""
-    with pytest.raises(gr.Error) as failed:
-        shown(work)()
-    assert failed.value.title != "A bug", failed.value.message
-    return failed.value.message
-
-
-def command(*arguments: str, **options) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False, **options
-    )
-
-
-def is_a_sentence(done: subprocess.CompletedProcess, words: str) -> bool:
-    assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr, done
-    return True
-
 
 # disks
 
