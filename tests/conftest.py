@@ -20,6 +20,7 @@ import pytest
 
 from common.paths import bases_folder, home, runs_folder
 from models import embedded
+from models.hardware import find_gpus
 from tests.tiny import TOKENIZER, make_tiny_base
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -29,6 +30,7 @@ CACHES = "Library/Caches" if sys.platform == "darwin" else ".cache"
 PROCESS = {
     "tiny_base",
     "embedded_base",
+    "popen",
     "small_disk",
     "trainer",
     "subprocess",
@@ -196,6 +198,26 @@ def embedded_base(isolated_home, embedded_bases) -> Path:
     """The embedded base, linked into this test's home."""
     bases_folder().symlink_to(embedded_bases)
     return embedded.folder()
+
+
+@pytest.fixture(scope="session")
+def popen(tmp_path_factory) -> Iterator[type]:
+    """A Popen whose trainings and evaluations begin warm; subprocess's own where there is a GPU: CUDA survives no fork."""
+    from tests import warm
+
+    if sys.platform != "linux" or find_gpus():
+        yield subprocess.Popen
+        return
+    nurse = warm.start(tmp_path_factory.mktemp("warm"))
+    yield warm.Popen
+    nurse.kill()
+    nurse.communicate()
+
+
+@pytest.fixture
+def warm_starts(popen, monkeypatch) -> None:
+    """Trainings and evaluations that this test starts begin warm."""
+    monkeypatch.setattr(subprocess, "Popen", popen)
 
 
 @pytest.fixture

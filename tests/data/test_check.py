@@ -59,7 +59,7 @@ def korean(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_what_the_process_says_is_read_in_the_language_of_its_reader(settings, tmp_path, korean):
+def test_what_the_process_says_is_read_in_the_language_of_its_reader(settings, tmp_path, korean, warm_starts):
     rows, told = tmp_path / "rows.jsonl", []
     rows.write_text('{"prompt": "Hi", "completion": "Hello."}\n{"prompt": \n')
     report = check(replace(settings, data=str(rows)), rows=1, progress=told.append)
@@ -76,7 +76,7 @@ def test_what_the_process_says_is_read_in_the_language_of_its_reader(settings, t
 
 
 @pytest.mark.slow
-def test_a_file_that_cannot_be_read_is_a_user_error(settings, tmp_path):
+def test_a_file_that_cannot_be_read_is_a_user_error(settings, tmp_path, warm_starts):
     with pytest.raises(UserError, match="There is no file"):
         check(replace(settings, data=str(tmp_path / "none.jsonl")))
 
@@ -130,7 +130,7 @@ def test_data_that_takes_too_much_memory_is_a_sentence(settings, tmp_path, monke
 
 
 @pytest.mark.slow
-def test_a_template_that_only_trl_knows_is_checked_too(settings, tiny_base, tmp_path):
+def test_a_template_that_only_trl_knows_is_checked_too(settings, tiny_base, tmp_path, warm_starts):
     """TRL needs torch, which the check does without at first."""
     from trl import chat_template_utils
 

@@ -25,6 +25,7 @@ from runs.run import find_run
 from tests.chat.conftest import make_adapter
 from tests.running import write_rows
 
+pytestmark = pytest.mark.usefixtures("warm_starts")
 SECONDS = 300
 LABELS = ("good", "bad", "so so")
 WORDS = [

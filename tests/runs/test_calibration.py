@@ -65,7 +65,7 @@ def test_a_damaged_file_of_measurements_is_as_good_as_none():
     ],
     ids=str,
 )
-def test_a_quantised_base_and_the_last_layers_can_be_measured(settings):
+def test_a_quantised_base_and_the_last_layers_can_be_measured(settings, warm_starts):
     assert measure(TrainConfig(**settings), SMALL, FACTS, CPU).seconds_per_token > 0
 
 
@@ -85,7 +85,7 @@ def test_nothing_is_measured_while_a_run_trains():
 
 
 @pytest.mark.slow
-def test_a_process_that_fails_says_its_last_words():
+def test_a_process_that_fails_says_its_last_words(warm_starts):
     impossible = ModelShape(64, 128, 2, 3, 2, 16, 500, False, 256)  # three heads cannot share two keys
     with pytest.raises(UserError, match="could not be measured"):
         measure(TrainConfig(), impossible, FACTS, CPU)

@@ -65,7 +65,7 @@ def _html(outputs) -> list[str]:
     return [one.data["text/html"] for one in outputs if "data" in one and "text/html" in one.data]
 
 
-def test_a_session_that_disappears_loses_the_steps_since_the_last_checkpoint(settings, monkeypatch):
+def test_a_session_that_disappears_loses_the_steps_since_the_last_checkpoint(settings, monkeypatch, warm_starts):
     """Kaggle with two cards, played by two processes on the CPU: all is killed at once, and a fresh kernel goes on."""
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
     cards = (Gpu("Tesla T4", 15 * 2**30, 7.5),) * 2

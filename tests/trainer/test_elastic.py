@@ -6,7 +6,7 @@ import time
 import psutil
 import pytest
 
-from common.files import read_json_lines
+from common.files import read_json, read_json_lines
 from common.paths import adapters_folder
 from runs.checkpoints import last_checkpoint
 from runs.config import TrainConfig
@@ -15,6 +15,7 @@ from runs.machines.parallel import with_processes
 from runs.run import Run, read_state
 from tests.running import events, losses, run_main, small_settings, write_rows
 
+pytestmark = pytest.mark.usefixtures("warm_starts")
 SECONDS = 180
 
 
@@ -57,16 +58,11 @@ def wait_for_end(run: Run):
 
 
 def workers(run: Run) -> dict[int, psutil.Process]:
-    """Rank to process of the training processes, the launcher left out."""
-    found = {}
-    for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or []
-        if str(run.folder) in words and "accelerate.commands.launch" not in words:
-            try:
-                found[int(process.environ().get("RANK", 0))] = process
-            except psutil.Error:
-                continue
-    return found
+    """Rank to process of the two training processes, the launcher left out."""
+    first = read_json(run.process_file, {}).get("trainer", {}).get("pid")
+    found = [one for one in psutil.process_iter(["cmdline"]) if str(run.folder) in (one.info["cmdline"] or [])]
+    found = [one for one in found if "accelerate.commands.launch" not in one.info["cmdline"]]
+    return {int(process.pid != first): process for process in found}
 
 
 def test_a_worker_that_is_killed_is_restarted_and_the_losses_are_those_of_an_undisturbed_run(settings, undisturbed):

@@ -1,7 +1,5 @@
 """One run in two stages, killed with SIGKILL at many moments: by the clock, and at a touch of a file of its checkpoints."""
 
-import json
-import os
 import random
 import signal
 import subprocess
@@ -19,55 +17,25 @@ from runs.run import Run
 from tests.conftest import REPOSITORY
 from tests.running import write_rows
 
+pytestmark = pytest.mark.usefixtures("warm_starts")
 KILLS, FEW_KILLS = 20, 6
 SAVE_STEPS = 2
 
 
-class Zygote:
-    """Forks training processes (see tests/trainer/zygote.py)."""
-
-    def __init__(self) -> None:
-        variables = {**child_environment(), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "tests.trainer.zygote"]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self.process = subprocess.Popen(command, cwd=REPOSITORY, env=variables, **pipes)
-        assert self._answer() == {"ready": True}
-
-    def _answer(self) -> dict:
-        return json.loads(self.process.stdout.readline())
-
-    def live(self, run: Run, kill_at: int | None = None, steps: int | None = None, delay: float = 0.0) -> int:
-        """One life of `run`; returns its exit code. It is killed at a touch of a file, or `delay` after `steps` steps."""
-        print(json.dumps({"run": str(run.folder), "kill_at": kill_at}), file=self.process.stdin, flush=True)
-        pid = self._answer()["pid"]
-        if steps is not None:
-            wanted = count(run, "step") + steps
-            deadline = time.monotonic() + 120
-            while count(run, "step") < wanted and is_alive(pid) and time.monotonic() < deadline:
-                time.sleep(0.005)
-            time.sleep(delay)
-            if is_alive(pid):
-                os.kill(pid, signal.SIGKILL)
-        return self._answer()["code"]
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait(timeout=20)
-
-
-@pytest.fixture(scope="module")
-def zygote():
-    server = Zygote()
-    yield server
-    server.close()
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+def live(run: Run, kill_at: int = 0, steps: int | None = None, delay: float = 0.0) -> int:
+    """One life of `run`; returns its exit code. It is killed at a touch of a file, or `delay` after `steps` steps."""
+    command = [sys.executable, "-m", "tests.trainer.dying", str(kill_at), "--run", str(run.folder)]
+    variables = {**child_environment(), "OMP_NUM_THREADS": "1"}
+    with open(run.log_file, "ab") as log:
+        process = subprocess.Popen(command, cwd=REPOSITORY, env=variables, stdout=log, stderr=log)
+    if steps is not None:
+        wanted = count(run, "step") + steps
+        deadline = time.monotonic() + 120
+        while count(run, "step") < wanted and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(delay)
+        process.kill()
+    return process.wait()
 
 
 def count(run: Run, kind: str) -> int:
@@ -118,17 +86,16 @@ def checkpoint_of(run: Run) -> tuple[int, int]:
     return 1, 0
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_run_killed_at_many_moments_ends_with_the_losses_of_one_that_was_not(zygote, settings, capsys, sample):
+def test_a_run_killed_at_many_moments_ends_with_the_losses_of_one_that_was_not(settings, capsys, sample):
     straight = create_run(TrainConfig(name="straight", **settings))
-    assert zygote.live(straight) == 0, straight.log_tail()
+    assert live(straight) == 0, straight.log_tail()
     killed = create_run(TrainConfig(name="killed", **settings))
     moments, kills, lost, in_writes = random.Random(7), sample(KILLS, FEW_KILLS), [], 0
     for life in range(kills):
         if life % 2:
-            code = zygote.live(killed, kill_at=moments.randint(1, 70))
+            code = live(killed, kill_at=moments.randint(1, 70))
         else:
-            code = zygote.live(killed, steps=moments.randint(0, 3), delay=moments.random() * 0.05)
+            code = live(killed, steps=moments.randint(0, 3), delay=moments.random() * 0.05)
         assert code == -signal.SIGKILL, f"life {life} ended with {code}\n{killed.log_tail()}"
         # `writing` itself stays, empty, after a checkpoint was published: only a checkpoint in it is half-written
         in_writes += any(killed.checkpoints_folder.rglob("writing/checkpoint-*"))
@@ -137,7 +104,7 @@ def test_a_run_killed_at_many_moments_ends_with_the_losses_of_one_that_was_not(z
         if kept[0] == trained[0]:
             lost.append(trained[1] - kept[1])
             assert lost[-1] <= SAVE_STEPS
-    assert zygote.live(killed) == 0, killed.log_tail()
+    assert live(killed) == 0, killed.log_tail()
     assert points(killed) == points(straight)
     assert {stage for stage, kind, step in points(straight)} == {1, 2} and len(points(straight)) > 30
     assert not list(killed.checkpoints_folder.rglob("writing/checkpoint-*"))
@@ -146,15 +113,14 @@ def test_a_run_killed_at_many_moments_ends_with_the_losses_of_one_that_was_not(z
         print(f"\n{kills} kills survived, {in_writes} left a half-written checkpoint; steps lost {lost}")
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_kill_between_the_stages_keeps_what_the_text_taught(zygote, settings):
+def test_a_kill_between_the_stages_keeps_what_the_text_taught(settings):
     """The first touch of stage 2's own checkpoints comes after stage 1's last: the adapter is in stage 1's checkpoint only."""
     short = {**settings, "max_steps": 4, "text_epochs": 1.0}
     straight = create_run(TrainConfig(name="straight", **short))
-    assert zygote.live(straight) == 0, straight.log_tail()
+    assert live(straight) == 0, straight.log_tail()
     killed = create_run(TrainConfig(name="killed", **short))
     text_steps = max(step for stage, kind, step in points(straight) if stage == 1)
-    assert zygote.live(killed, steps=text_steps + 1) == -signal.SIGKILL
+    assert live(killed, steps=text_steps + 1) == -signal.SIGKILL
     assert not last_checkpoint(killed.checkpoints_folder) and last_checkpoint(killed.checkpoints_folder / "text")
-    assert zygote.live(killed) == 0, killed.log_tail()
+    assert live(killed) == 0, killed.log_tail()
     assert resumed_at(killed)[0] == 2 and points(killed) == points(straight)

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import time
 
 import psutil
@@ -23,11 +24,12 @@ def losses(run: Run) -> dict[int, float]:
 
 
 @pytest.fixture(scope="module")
-def straight(tiny_base, tmp_path_factory) -> RunState:
+def straight(tiny_base, tmp_path_factory, popen) -> RunState:
     """The last state of a run that nobody disturbed, through the real launcher."""
     folder = tmp_path_factory.mktemp("straight")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STUDIO_HOME", str(folder / "home"))
+        patch.setattr(subprocess, "Popen", popen)
         home().mkdir()
         run = create_run(TrainConfig(name="straight", **small_settings(tiny_base, folder)))
         start(run)
@@ -36,7 +38,7 @@ def straight(tiny_base, tmp_path_factory) -> RunState:
         return state
 
 
-def test_a_run_that_was_stopped_and_resumed_has_the_losses_of_one_that_was_not(settings, straight):
+def test_a_run_that_was_stopped_and_resumed_has_the_losses_of_one_that_was_not(settings, straight, warm_starts):
     stopped = create_run(TrainConfig(name="stopped", **settings))
     start(stopped)
     wait(stopped, lambda state: state.step >= 3)
@@ -60,7 +62,7 @@ def test_a_run_that_was_stopped_and_resumed_has_the_losses_of_one_that_was_not(s
     assert all(evaluations[step] == loss for step, loss in straight.eval_losses)
 
 
-def test_a_killed_run_is_interrupted_and_resumes_with_the_same_losses(settings, straight):
+def test_a_killed_run_is_interrupted_and_resumes_with_the_same_losses(settings, straight, warm_starts):
     """SIGKILL to everything, as when the machine goes down; the same seed also makes two runs equal."""
     killed = create_run(TrainConfig(name="killed", **settings))
     start(killed)

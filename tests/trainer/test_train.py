@@ -61,7 +61,7 @@ def test_the_adapter_folder_is_complete_and_says_nothing_of_this_machine(finishe
     assert AutoPeftModelForCausalLM.from_pretrained(folder).active_adapter == "default"
 
 
-def test_two_processes_train_one_adapter(settings, tmp_path):
+def test_two_processes_train_one_adapter(settings, tmp_path, warm_starts):
     """Two real gloo processes, in two stages; the losses are those of one process with twice the batch."""
     text = write_rows(tmp_path / "text.jsonl", [{"text": f"Number {n} is a number."} for n in range(10)])
     shared = {

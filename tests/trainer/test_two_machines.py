@@ -134,7 +134,9 @@ def kill_one(machines) -> None:
         assert "Restarted after a process died (1 of 2)" in " ".join(read_state(machine.run).notes), machine.said()
 
 
-def test_two_machines_train_one_model_and_survive_a_cut_wire_and_a_killed_process(wire, tiny_base, tmp_path, sample):
+def test_two_machines_train_one_model_and_survive_a_cut_wire_and_a_killed_process(
+    wire, tiny_base, tmp_path, sample, warm_starts
+):
     changed = {"eval_fraction": 0.17, "max_steps": 300, "max_length": 128, "lora_dropout": 0.0, "eval_steps": 1000}
     alike = small_settings(tiny_base, tmp_path, sample_prompts="Hello", **changed)
     both = {"name": "both", "num_processes": 2, "num_machines": 2, "main_process_ip": ADDRESSES[0]}

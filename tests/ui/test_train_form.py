@@ -74,7 +74,7 @@ def test_every_link_beside_start_leads_to_an_input_of_the_page(laptop):
         ({"max_length": 1}, "too low"),
     ],
 )
-def test_what_is_given_is_said_under_the_source(changes, found):
+def test_what_is_given_is_said_under_the_source(changes, found, warm_starts):
     with gr.Blocks():
         tab = build_train_tab(gr.BrowserState(""))
     values = {**UNTOUCHED, **changes}

@@ -19,6 +19,7 @@ from runs.run import active_run, list_runs
 from tests.evaluation.experiments.experiments import write_rows
 from tests.queueing import end
 
+pytestmark = pytest.mark.usefixtures("warm_starts")
 SECONDS = 300
 
 
