@@ -16,7 +16,11 @@ SECONDS = 900  # a run that dies ends the wait at once; one that lives may be on
 
 
 def run_main(run: Run, stop_at: int = 0) -> int:
-    """`trainer.train` as the launcher calls it, less the launcher: the exit code. A stop is asked for at step `stop_at`."""
+    """`trainer.train` as the launcher calls it, less the launcher: the exit code. A stop is asked for at step `stop_at`.
+
+    Its sample answers are short: they would take half of the time.
+    """
+    from trainer import samples
     from trainer.progress import ProgressCallback
     from trainer.train import main
 
@@ -31,6 +35,7 @@ def run_main(run: Run, stop_at: int = 0) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["train", "--run", str(run.folder)])
         patch.setattr(ProgressCallback, "on_step_end", ask)
+        patch.setattr(samples, "NEW_TOKENS", min(samples.NEW_TOKENS, 6))
         try:
             return main()
         finally:

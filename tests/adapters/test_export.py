@@ -17,11 +17,18 @@ from models.templates.choice import own_choice
 from models.templates.known import recognise
 from tests.adapters.hostile import change
 from tests.adapters.making import put
+from tests.tiny import make_tiny_qwen
 
 
 @pytest.fixture(scope="module")
 def merged(made, tiny_base, tmp_path_factory):
     return merge_adapter(read_adapter(made), tiny_base, tmp_path_factory.mktemp("merged") / "merged", "bf16")
+
+
+@pytest.fixture(scope="module")
+def few_words(tmp_path_factory):
+    """A whole model with a thousand words, which is written and read back in a moment."""
+    return make_tiny_qwen(tmp_path_factory.mktemp("qwen") / "qwen", "qwen2")
 
 
 def test_merged_answers_like_base_and_adapter_not_like_the_base_and_says_how_far_it_is(merged, tiny_base):
@@ -91,18 +98,18 @@ def test_the_gguf_of_a_merged_model_is_read_by_transformers_and_answers_alike(me
         lambda name, values: values * float("nan") if "layers.0.self_attn.v_proj" in name else values,
     ],
 )
-def test_a_gguf_with_one_damaged_weight_is_not_kept(merged, tmp_path, monkeypatch, outtype, damage):
+def test_a_gguf_with_one_damaged_weight_is_not_kept(few_words, tmp_path, monkeypatch, outtype, damage):
     from adapters.export import gguf_file
 
     real = gguf_file._tensors
     damaged = lambda paths: ((name, damage(name, values)) for name, values in real(paths))  # noqa: E731
     monkeypatch.setattr(gguf_file, "_tensors", damaged)
     with pytest.raises(UserError, match="differs by"):
-        write_models(merged.folder, tmp_path, (outtype,))
+        write_models(few_words, tmp_path, (outtype,))
     assert not list(tmp_path.iterdir())
 
 
-def test_logits_and_next_tokens_are_judged_too(merged, tmp_path, monkeypatch):
+def test_logits_and_next_tokens_are_judged_too(few_words, tmp_path, monkeypatch):
     from dataclasses import replace
 
     from adapters.export import gguf_check
@@ -114,7 +121,7 @@ def test_logits_and_next_tokens_are_judged_too(merged, tmp_path, monkeypatch):
     ]:
         monkeypatch.setitem(gguf_check.LIMITS, "q8_0", limit)
         with pytest.raises(UserError, match=words):
-            write_models(merged.folder, tmp_path, ("q8_0",))
+            write_models(few_words, tmp_path, ("q8_0",))
     assert not list(tmp_path.iterdir())
 
 

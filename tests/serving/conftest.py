@@ -34,7 +34,9 @@ def served(engine):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(api, "127.0.0.1", port, log_level="info", lifespan="off"))
+    # clients that keep their connections open would be waited for
+    options = {"log_level": "info", "lifespan": "off", "timeout_graceful_shutdown": 1}
+    server = uvicorn.Server(uvicorn.Config(api, "127.0.0.1", port, **options))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()
     deadline = time.monotonic() + 30

@@ -1,13 +1,16 @@
 """What an earlier run found at step 0 is taken over by one of the same base, rows, prompts and code, and by no other."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
-from common.paths import LOCAL_OWNER
+from common.paths import LOCAL_OWNER, home
 from runs.config import TrainConfig
 from runs.events import append_event, read_events
 from runs.launcher import create_run
+from runs.run import EventLog, Run, find_run
 from tests.running import events, losses, run_main, small_settings
 from trainer import step_0
 from trainer.samples import at_the_time
@@ -15,10 +18,26 @@ from trainer.samples import at_the_time
 LOOKS = ("eval", "samples", "tested")
 
 
-@pytest.fixture
-def settings(tiny_base, tmp_path) -> dict:
+@pytest.fixture(scope="module")
+def settings(tiny_base, tmp_path_factory) -> dict:
     numbers = {"max_steps": 4, "eval_steps": 2, "max_length": 128, "lora_dropout": 0.2, "early_stopping_patience": 9}
-    return small_settings(tiny_base, tmp_path, rows=16, keep="best", **numbers)
+    return small_settings(tiny_base, tmp_path_factory.mktemp("rows"), rows=16, keep="best", **numbers)
+
+
+@pytest.fixture(scope="module")
+def trained_once(settings, tmp_path_factory) -> Path:
+    """A home in which a first run was trained."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STUDIO_HOME", str(tmp_path_factory.mktemp("trained")))
+        trained("first", settings)
+        return home()
+
+
+@pytest.fixture
+def first(trained_once) -> Run:
+    """That run, in this test's home."""
+    shutil.copytree(trained_once, home(), dirs_exist_ok=True)
+    return find_run("first")
 
 
 def trained(name: str, settings: dict, owner: str = LOCAL_OWNER):
@@ -37,8 +56,8 @@ def begins_with(run) -> str:
     return next(event["event"] for event in read_events(run.events_file) if event["event"] in (*LOOKS, "step"))
 
 
-def test_a_second_run_begins_with_what_the_first_one_found_and_learns_the_same(settings):
-    first, second = (trained(name, settings) for name in ("first", "second"))
+def test_a_second_run_begins_with_what_the_first_one_found_and_learns_the_same(settings, first):
+    second = trained("second", settings)
     assert looks_at_0(first) == looks_at_0(second) and looks_at_0(first).keys() >= {"eval", "samples"}
     assert begins_with(first) == "step", "the first loss does not wait for the look"
     assert begins_with(second) == "eval", "there is nothing to wait for"
@@ -48,8 +67,7 @@ def test_a_second_run_begins_with_what_the_first_one_found_and_learns_the_same(s
         assert last[0][name] == last[1][name] is not None
 
 
-def test_it_is_the_base_that_is_known_whatever_the_run_then_does(settings):
-    trained("first", settings)
+def test_it_is_the_base_that_is_known_whatever_the_run_then_does(settings, first):
     assert begins_with(trained("second", {**settings, "learning_rate": 5e-3, "lora_r": 4, "max_steps": 3})) == "eval"
 
 
@@ -58,33 +76,33 @@ def test_it_is_the_base_that_is_known_whatever_the_run_then_does(settings):
     [({"sample_prompts": "Who are you?"}, LOCAL_OWNER), ({"eval_fraction": 0.4}, LOCAL_OWNER), ({}, "alice")],
     ids=["other prompts", "other rows", "another person"],
 )
-def test_what_is_not_the_same_is_looked_at(settings, change, owner):
-    trained("first", settings)
+def test_what_is_not_the_same_is_looked_at(settings, first, change, owner):
     assert begins_with(trained("second", {**settings, **change}, owner)) == "step"
 
 
-def test_a_damaged_or_forged_file_is_passed_over(settings):
-    file = trained("first", settings).folder / step_0.FILE
-    kept = json.loads(file.read_text())
+def test_a_damaged_or_forged_file_is_passed_over(settings, first):
+    file, wanted = first.folder / step_0.FILE, set(looks_at_0(first))
+    second, whole = create_run(TrainConfig(name="second", **settings)), file.read_text()
+    kept = json.loads(whole)
     forged = [kept["looks"][0] | {"loss": "low"}, *kept["looks"][1:]]
-    for number, text in enumerate(["", "[]", json.dumps(kept | {"looks": 7}), json.dumps(kept | {"looks": forged})]):
+    for text in ("", "[]", json.dumps(kept | {"looks": 7}), json.dumps(kept | {"looks": forged})):
         file.write_text(text)
-        run = trained(f"after-{number}", settings)
-        assert begins_with(run) == "step"
-        (run.folder / step_0.FILE).unlink()
+        assert not step_0.take_over(second, kept["key"], wanted, EventLog(second)), text
+        assert not read_events(second.events_file)
+    file.write_text(whole)
+    assert step_0.take_over(second, kept["key"], wanted, EventLog(second))
 
 
-def test_what_is_not_whole_or_was_cut_by_time_is_not_kept(settings):
-    run = trained("first", settings)
-    file, wanted = run.folder / step_0.FILE, set(looks_at_0(run))
+def test_what_is_not_whole_or_was_cut_by_time_is_not_kept(first):
+    file, wanted = first.folder / step_0.FILE, set(looks_at_0(first))
     file.unlink()
-    step_0.keep(run, "key", {*wanted, "tested", "other"})
+    step_0.keep(first, "key", {*wanted, "tested", "other"})
     assert not file.exists()
-    step_0.keep(run, "key", wanted)
+    step_0.keep(first, "key", wanted)
     assert file.exists()
     file.unlink()
     append_event(
-        run.events_file, {"event": "samples", "step": 0, "answers": [{"prompt": "Hi", "answer": at_the_time("I")}]}
+        first.events_file, {"event": "samples", "step": 0, "answers": [{"prompt": "Hi", "answer": at_the_time("I")}]}
     )
-    step_0.keep(run, "key", wanted)
+    step_0.keep(first, "key", wanted)
     assert not file.exists()
