@@ -36,7 +36,7 @@ lock:                 ## write constraints.txt again after a change of the requi
 	@grep -vE '^(torch|triton|nvidia-|cuda-)' constraints.txt >.constraints && mv .constraints constraints.txt
 
 check: .venv/installed-requirements-dev.txt  ## lint, types, and the tests that take a moment
-	@$(LINT) && $(RUN) -m pytest -m unit $(TWO)
+	@$(LINT) && $(RUN) -m pytest -m unit $(TWO) $(ALONE:%=--ignore %)
 
 # ARGS="tests/chat --randomly-seed=N" runs some, in the order of an earlier run; ARGS="--all" lets no test take a small sample
 test: .venv/installed-requirements-dev.txt  ## lint, types, and all tests, in random order

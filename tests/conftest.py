@@ -32,14 +32,16 @@ PROCESS = {
     "embedded_base",
     "popen",
     "small_disk",
+    "make_tiny_qwen",
+    "fewer_resamples",
     "trainer",
     "subprocess",
     "torch",
     "transformers",
     "parse_documents",
 }
-# a file that begins with one of these takes ten seconds to import, whatever its tests use
-HEAVY = re.compile(r"^(?:from|import) (?:torch|transformers|trl|peft|trainer(?!\.__main__)|benchmarks)\b", re.MULTILINE)
+# a file that imports one of these at its top starts processes, or takes ten seconds to import
+HEAVY = r"subprocess|torch|transformers|trl|peft|benchmarks|trainer(?!\.__main__)"
 # the same examples each time, and no file of those that failed
 hypothesis.settings.register_profile("studio", max_examples=50, derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("studio")
@@ -113,8 +115,9 @@ def pytest_sessionstart(session) -> None:
 
 @cache
 def is_heavy(file: Path) -> bool:
-    """Whether a file of tests imports torch, or what does, when it is imported itself."""
-    return file.suffix == ".py" and bool(HEAVY.search(file.read_text(encoding="utf-8")))
+    """Whether all tests of a file are slower than a moment, by what it imports when it is imported itself."""
+    text = file.read_text(encoding="utf-8") if file.suffix == ".py" else ""
+    return bool(re.search(rf"^(?:from|import) (?:{HEAVY})\b", text, re.MULTILINE))
 
 
 def pytest_ignore_collect(collection_path, config) -> bool | None:
@@ -137,12 +140,18 @@ def pytest_collection_modifyitems(items) -> None:
     items.sort(key=lambda item: item.path not in slow)
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory) -> Path:
+    """Where each test's home lies: pytest would count all folders of its own again for every new one."""
+    return tmp_path_factory.mktemp("homes")
+
+
 @pytest.fixture(autouse=True)
-def isolated_home(tmp_path_factory, monkeypatch) -> Path:
+def isolated_home(homes, monkeypatch) -> Path:
     """An empty STUDIO_HOME and an empty Hub cache, for this process and its children; the Hub is off."""
     from huggingface_hub import constants
 
-    folder, session = tmp_path_factory.mktemp("studio"), os.environ["HF_HOME"]
+    folder, session = Path(tempfile.mkdtemp(dir=homes)), os.environ["HF_HOME"]
     for name, value in list(vars(constants).items()):  # read from HF_HOME once, at import
         if isinstance(value, str) and value.startswith(session):
             monkeypatch.setattr(constants, name, value.replace(session, str(folder / "hf"), 1))

@@ -163,7 +163,7 @@ def teacher(script: Sequence[str] | Script = (), pause: float = 0.0) -> Iterator
     server.script = (
         script if callable(script) else lambda asked, number: listed[number] if number < len(listed) else "good"
     )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield server, f"http://127.0.0.1:{server.server_port}/v1"
     finally:

@@ -35,7 +35,7 @@ def Server(settings):
             answer = {"content": settings.model.path + asked["prompt"], "tokens_predicted": 5}
             self.wfile.write(json.dumps(answer).encode())
     server = ThreadingHTTPServer(("127.0.0.1", settings.port), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     return Any(listening_address=f"http://127.0.0.1:{server.server_port}")
 """
 SPEED, PAGE = faster("speed", 200.0, 100.0, "tokens/s", aim=1.7), within("page", 0.1, 0.3, "s")

@@ -90,7 +90,7 @@ def openai_server(times: int = 1, pause: float = 0.0, say=None):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.asked, server.sent, server.times, server.pause, server.say = [], 0, times, pause, say
     server.adapters, server.loads, server.root = {}, True, "tests/tiny-base"
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield server, f"http://127.0.0.1:{server.server_port}/v1"
     finally:

@@ -118,7 +118,7 @@ def test_a_template_that_raises_is_a_sentence(tinyllama_tokenizer):
             encode_messages([{"role": "user", "content": content}] * 2, tinyllama_tokenizer, template)
 
 
-@pytest.fixture(params=["zephyr", "chatml", "trims", "looks inside"])
+@pytest.fixture(scope="module", params=["zephyr", "chatml", "trims", "looks inside"])
 def format(request, tinyllama_tokenizer):
     """TinyLlama's tokenizer with several templates; the last two change or inspect the words."""
     tokenizer, name = copy.deepcopy(tinyllama_tokenizer), request.param if request.param == "chatml" else "zephyr"

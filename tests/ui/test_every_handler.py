@@ -24,7 +24,7 @@ SECRET = "words-of-alice-alone"
 
 
 @pytest.fixture
-def page(hub, made, monkeypatch):  # noqa: F811
+def page(hub, made, monkeypatch, warm_starts):  # noqa: F811
     """(client, the page's handlers, its components) of a Space on which alice has an adapter, a run and rows."""
     monkeypatch.setattr(queue, "advance_if_possible", lambda: None)  # what bob starts trains nothing
     for place in (evaluation.background, evaluation.start, evaluation.experiments.start, making.start):

@@ -54,9 +54,9 @@ def address():
     page.close()
 
 
-@pytest.fixture
-def client(address, isolated_home):
-    """Gradio's own client, in a home of its own."""
+@pytest.fixture(scope="module")
+def client(address):
+    """Gradio's own client."""
     return Client(address, verbose=False)
 
 
