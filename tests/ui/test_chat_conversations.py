@@ -109,6 +109,19 @@ def test_an_empty_list_says_why(listed):
     assert list_of.choices(values)[parts.list_radio].info == NOT_FOUND
 
 
+def test_a_title_that_is_being_written_is_kept_until_another_chat_is_opened(listed):
+    list_of, values, _ = listed
+    own, box = list_of.chat.layout, list_of.parts.title_box
+    open_one, other = talked("llamas"), talked("camels")
+    values |= {own.conversation: open_one, own.store: [open_one, other]}
+    for shown in ("", "llamas", "camels"):  # what the page itself put there
+        assert list_of.list_them({**values, box: shown}, None)[box] == "llamas"
+    values[box] = "Under ano"
+    assert list_of.list_them(values, None)[box] == gr.skip(), "what was written is gone"
+    assert list_of.delete(values, None)[box] == "", "the next chat has the title of the one before"
+    assert list_of.rename(values, None)[box] == "Under ano"
+
+
 def test_a_model_that_is_gone_is_named_and_never_replaced_silently(chat, monkeypatch):  # noqa: F811
     handlers, values, _ = chat
     said, own = [], handlers.layout

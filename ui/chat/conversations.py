@@ -64,7 +64,7 @@ class ConversationHandlers:
         return [self.parts.list_radio, self.parts.title_box, self.parts.unread_button, self.parts.undo_button]
 
     def choices(self, values: Values) -> Updates:
-        """Return updates for the list, with the open conversation marked."""
+        """Return updates for the list, with the open conversation marked. A title that a person is writing stays as it is."""
         kept = self.stored(values)
         found = find(kept, str(values.get(self.parts.search_box) or ""))
         open_one = self.chat.open_one(values) or {}
@@ -72,6 +72,8 @@ class ConversationHandlers:
         value = open_one.get("id") if open_one.get("id") in known else None
         labels = [(one["title"] or str(_("Untitled")), one["id"]) for one in found]
         title = open_one.get("title", "") if value else ""
+        # an answer ends, or another tab saves one, while a person writes: only what the page itself put there is replaced
+        is_written = bool(value) and values.get(self.parts.title_box) not in (None, "", *(one["title"] for one in kept))
         going, unread = next_to_go(kept), len(self.unread(values))
         info = room_words(going) if going else "" if found else NOT_FOUND if kept else NONE_YET
         words = n_(
@@ -82,7 +84,7 @@ class ConversationHandlers:
         gone = self.deleted_last(values)
         return {
             self.parts.list_radio: gr.Radio(labels, value=value, info=str(info)),
-            self.parts.title_box: title,
+            self.parts.title_box: gr.skip() if is_written else title,
             self.parts.unread_button: gr.Button(str(words), visible=bool(unread)),
             self.parts.undo_button: gr.Button(visible=gone is not None),
         }
@@ -231,7 +233,7 @@ class ConversationHandlers:
     def _changed(self, values: Values, stored: list[Record], conversation: Conversation) -> Updates:
         """Return updates for the browser's list, the open conversation and the list that shows both."""
         own = self.chat.layout
-        values = {**values, own.store: stored, own.conversation: conversation}
+        values = {**values, own.store: stored, own.conversation: conversation, self.parts.title_box: ""}
         return {own.store: stored, own.conversation: conversation, **self.choices(values)}
 
     def wire(self, inputs: set, outputs: list, running: list, changing: list) -> None:
