@@ -1,8 +1,10 @@
 """What a browser kept of the form comes back; what it could only have been forged to hold does not."""
 
+import gradio as gr
 import pytest
 
 from runs.config import TrainConfig
+from ui.page import build
 from ui.train.browser_copy import FILES, MAX_VALUE_CHARACTERS, default_values, kept_values
 from ui.train.form_values import PASTE, UPLOAD, make_config
 
@@ -41,3 +43,12 @@ def test_a_kept_upload_asks_for_the_file_again():
 
 def test_the_reset_form_is_the_default_config():
     assert make_config("local", default_values()) == TrainConfig()
+
+
+def test_an_opened_page_puts_in_only_what_was_changed():
+    """A person may have filled in the rest while the page asked for it."""
+    (event,) = [
+        one for one in build().fns.values() if one.name == "on_open" and one.fn.__module__ == "ui.train.browser_copy"
+    ]
+    updates = event.fn({**default_values(), "max_steps": 33})
+    assert [update for update in updates if update != gr.skip()] == [gr.update(value=33)]

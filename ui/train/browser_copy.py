@@ -97,7 +97,9 @@ def wire_memory(tab: TrainTab, plan: Wiring) -> Wiring:
 
     @shown
     def on_open(stored):
-        kept = kept_values(stored)
+        # an untouched input is not put in: a person may have filled it in while this was asked
+        kept, untouched = kept_values(stored), default_values()
+        kept = {name: value for name, value in kept.items() if value != untouched.get(name)}
         if kept.get("data_kind") == UPLOAD:
             gr.Info(
                 _("Your settings are as you left them. Choose the file again: a page cannot keep one over a reload.")
