@@ -2,12 +2,14 @@
 
 import os
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
 
 from common.paths import home
 from tests.browser.driving import CHROMIUM, FLAGS, free_port, new_page, start_app
+from tests.chat.openai_server import openai_server
 
 
 @pytest.fixture
@@ -30,19 +32,45 @@ def app(isolated_home):
 
 
 @pytest.fixture(scope="module")
-def shared_app(tmp_path_factory):
-    """The address of one app, with an empty home, for all tests of a file that look at a fresh page and leave nothing behind."""
-    folder, port = tmp_path_factory.mktemp("shared"), free_port()
-    (folder / "home").mkdir()
-    environment = {**os.environ, "STUDIO_HOME": str(folder / "home"), "HF_HOME": str(folder / "hf")}
-    with open(folder / "app.log", "ab") as log:
-        process = start_app(environment, port, log)
+def shared_home(tmp_path_factory) -> Path:
+    """The home of the shared app, empty; a file of tests puts in what its tests need."""
+    (folder := tmp_path_factory.mktemp("shared") / "home").mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shared_environment() -> dict[str, str]:
+    """More variables of the shared app; a file of tests has its own."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def shared_app(shared_home, shared_environment):
+    """The address of one app for all tests of a file that leave behind nothing which the others would see."""
+    port, given = free_port(), {"STUDIO_HOME": str(shared_home), "HF_HOME": str(shared_home.parent / "hf")}
+    with open(shared_home / "app.log", "ab") as log:
+        process = start_app({**os.environ, **given, **shared_environment}, port, log)
     yield f"http://127.0.0.1:{port}"
     process.kill()
 
 
 @pytest.fixture
-def browser():
+def in_shared_home(shared_home, monkeypatch) -> None:
+    """This test reads and writes the files of the shared app."""
+    monkeypatch.setenv("STUDIO_HOME", str(shared_home))
+
+
+@pytest.fixture(scope="module")
+def shared_server():
+    """A chat server on loopback, for the tests of a file."""
+    with openai_server() as (server, url):
+        server.url = url
+        yield server
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """One Chromium for all tests of a file."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -51,11 +79,19 @@ def browser():
         browser.close()
 
 
+@pytest.fixture
+def browser(chromium):
+    """Chromium, whose visitors all leave after the test."""
+    yield chromium
+    for visitor in chromium.contexts:
+        visitor.close()
+
+
 def opened(browser, address: str, width: int = 1280, height: int = 1000, dark: bool = False, language: str = "en"):
-    """A page of a browser of its own, once Start is there."""
+    """A page of a visitor of its own, once its form is filled in and its plan is made."""
     page = new_page(browser, viewport={"width": width, "height": height})
     page.goto(f"{address}/?lang={language}{'&__theme=dark' if dark else ''}")
-    page.locator("#start-button").wait_for()
+    page.locator(".start-words a").first.wait_for()
     return page
 
 

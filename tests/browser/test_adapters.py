@@ -1,37 +1,23 @@
 """The Adapters tab in a real browser with a Hub on loopback: preview, rename, push, pull, delete and undo. Screenshots stay."""
 
-import os
-
 import pytest
 
 from common.files import write_json
 from common.paths import home
 from tests.adapters.making import make_adapter, put, write_history
-from tests.browser.driving import (
-    CHROMIUM,
-    FLAGS,
-    MARKS,
-    SCREENSHOTS,
-    free_port,
-    new_page,
-    start_app,
-    unfold,
-    wait_for,
-)
+from tests.browser.driving import MARKS, SCREENSHOTS, settle, unfold, wait_for
 from tests.hub_server import HubServer
 
 pytestmark = MARKS
 HOSTILE = "<img src=x onerror=document.title='hacked'>"
 
 
-@pytest.fixture
-def hub(tiny_base, tmp_path):
+@pytest.fixture(scope="module")
+def hub(tiny_base, tmp_path_factory):
+    """A Hub with an adapter of carol's; `made` is another one."""
     with HubServer({"tests/tiny-base": tiny_base}) as server:
-        made = make_adapter(tmp_path / "made", tiny_base, base="tests/tiny-base")
-        write_history(put("study-coach", made))
-        put("older", made)
-        write_json(home() / "adapters/local/older/studio.json", {"notes": HOSTILE})
-        server.add("carol/shown", made)
+        server.made = make_adapter(tmp_path_factory.mktemp("made") / "made", tiny_base, base="tests/tiny-base")
+        server.add("carol/shown", server.made)
         server.repositories["carol/shown"].files["README.md"] = (
             b"---\nlibrary_name: peft\nbase_model: tests/tiny-base\nbase_model_relation: adapter\n---\n"
         )
@@ -40,27 +26,25 @@ def hub(tiny_base, tmp_path):
         yield server
 
 
-@pytest.fixture
-def page(hub, isolated_home):
-    """Chromium on the real app, in which alice is signed in; an error in the console fails the test."""
-    from playwright.sync_api import sync_playwright
+@pytest.fixture(scope="module")
+def shared_environment(hub) -> dict[str, str]:
+    """Alice is signed in."""
+    signed_in = {"HF_TOKEN": hub.alice, "HF_HUB_DISABLE_XET": "1"}
+    return {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", **signed_in}
 
-    port = free_port()
-    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0"}
-    environment |= {"HF_TOKEN": hub.alice, "HF_HUB_DISABLE_XET": "1"}
-    with open(home() / "app.log", "ab") as log:
-        process = start_app(environment, port, log)
-    try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            page = new_page(browser, viewport={"width": 1280, "height": 1000})
-            page.goto(f"http://127.0.0.1:{port}")
-            page.get_by_role("tab", name="Adapters").click()
-            page.locator("[data-adapter]").first.wait_for()
-            yield page
-            browser.close()
-    finally:
-        process.kill()
+
+@pytest.fixture
+def page(hub, in_shared_home, open_fresh_page):
+    """The library with two adapters; each test adds others than the next one looks at."""
+    if not (home() / "adapters/local/older").exists():
+        write_history(put("study-coach", hub.made))
+        put("older", hub.made)
+        write_json(home() / "adapters/local/older/studio.json", {"notes": HOSTILE})
+    page = open_fresh_page()
+    page.get_by_role("tab", name="Adapters").click()
+    page.locator("[data-adapter]").first.wait_for()
+    settle(page)
+    yield page
     assert hub.alice not in (home() / "app.log").read_text(), "the token is in the app's log"
 
 
@@ -81,9 +65,10 @@ def shoot(page, name: str) -> None:
 
 
 def pick(page, name: str) -> None:
-    """Click the card of an adapter, until its details are there."""
+    """Click the card of an adapter, until its details are there, all of them."""
     page.locator(f"[data-adapter='{name}']").click()
     page.locator(".adapter-title").get_by_text(name, exact=True).wait_for()
+    settle(page)
 
 
 def test_the_library_is_shown_pushed_and_pulled(page, hub):
@@ -92,6 +77,7 @@ def test_the_library_is_shown_pushed_and_pulled(page, hub):
     shoot(page, "library")
     page.get_by_role("button", name="Share", exact=True).click()
     page.get_by_text("Signed in to Hugging Face as alice").wait_for()
+    settle(page)  # a change of its fields, which are drawn now, would take the preview back
     page.get_by_role("button", name="Preview the push").click()
     page.get_by_text("Creates alice/").wait_for()
     shoot(page, "push")
@@ -104,7 +90,11 @@ def test_the_library_is_shown_pushed_and_pulled(page, hub):
     page.get_by_label("Base model", exact=True).last.fill("tests/tiny-base")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Search", exact=True).click()
+    page.get_by_text("carol/shown").last.wait_for()
+    settle(page)
     page.get_by_text("carol/shown").last.click()
+    named = page.get_by_label("Adapter on the Hub")
+    wait_for(lambda: named.input_value() == "carol/shown", 20, "a click on what was found names nothing")
     page.get_by_role("button", name="Preview", exact=True).click()
     page.get_by_text("carol/shown (public) is a LoRA of rank 4 for tests/tiny-base").wait_for()
     shoot(page, "pull")
@@ -113,8 +103,10 @@ def test_the_library_is_shown_pushed_and_pulled(page, hub):
     assert (home() / "adapters/local/shown/adapter_model.safetensors").is_file()
 
     page.get_by_role("button", name="Delete", exact=True).click()
+    yes = page.get_by_role("button", name="Yes, delete it", exact=True)
+    yes.wait_for()
     assert (home() / "adapters/local/shown").is_dir(), "it is deleted before the question is answered"
-    page.get_by_role("button", name="Yes, delete it", exact=True).click()
+    yes.click()
     page.locator(".toast").get_by_text("Deleted shown.").wait_for()
     assert not (home() / "adapters/local/shown").exists() and not page.locator("[data-adapter='shown']").count()
     page.locator(".toast").get_by_role("button", name="Undo").click()
@@ -132,6 +124,7 @@ def test_what_does_not_work_is_said_and_hides_nothing(page, hub):
     page.get_by_role("button", name="Rename").last.click()
     page.get_by_text("There is already an adapter named").first.wait_for()
     card = page.locator("[data-adapter='older']")
+    card.scroll_into_view_if_needed()
     assert card.evaluate(
         "card => { const box = card.getBoundingClientRect();"
         " return card.contains(document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2)); }"

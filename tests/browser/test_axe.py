@@ -7,7 +7,19 @@ import json
 
 import pytest
 
-from tests.browser.driving import MARKS, choose, set_field, settle, status, unfold, upload, wait_for
+from benchmarks.inputs import make_library
+from runs.run import list_runs
+from tests.browser.driving import (
+    ENDLESS,
+    MARKS,
+    set_field,
+    settle,
+    status,
+    type_base,
+    upload,
+    wait_for,
+)
+from tests.browser.test_chat import set_longest_answer
 
 pytestmark = [*MARKS, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 GRAVE = ("serious", "critical")
@@ -28,7 +40,9 @@ def findings(page) -> list[str]:
 
 def open_tab(page, place: int) -> None:
     """Open a tab by its place: its name is in the page's language."""
-    page.get_by_role("tablist").first.get_by_role("tab").nth(place).click()
+    tab = page.get_by_role("tablist").first.get_by_role("tab").nth(place)
+    tab.click()
+    wait_for(lambda: tab.get_attribute("aria-selected") == "true", 30, "the tab is not opened")
 
 
 @pytest.mark.parametrize(("language", "dark", "width"), [("en", False, 1280), ("ko", True, 1280), ("ko", False, 390)])
@@ -40,31 +54,43 @@ def test_every_tab_of_a_new_page(open_fresh_page, language, dark, width):
         assert findings(page) == []
 
 
-def test_a_report_a_run_its_result_and_an_answer(page, app, embedded_base, tmp_path):
+def test_a_report_a_run_its_result_and_an_answer(isolated_home, open_page, tiny_base, tmp_path):
+    make_library(1)
+    page = open_page()
+    wait_for(lambda: status(page).startswith("Done"), 60, "the finished run is not shown")
+    assert findings(page) == []
+
     rows = [{"prompt": f"Say {word}", "completion": f"Aye, {word}!"} for word in ("one", "two", "six", "ten", "red")]
     data = tmp_path / "aye.jsonl"
     data.write_text("\n".join([*map(json.dumps, rows * 8), "not a row"]))
     set_field(page, "name", "Aye aye")
-    choose(page, "Base model", "SmolLM2")
+    type_base(page, str(tiny_base))
+    set_field(page, "max_length", "128")  # what the base reads
     upload(page, data)
-    wait_for(lambda: page.locator(".finding").count(), 60, "no finding")
+    cure = page.get_by_role("button", name="Leave these out")
+    cure.first.wait_for()
     assert findings(page) == []
-    page.get_by_role("button", name="Leave these out").first.click()
+    cure.first.click()
     page.locator(".finding.stop").first.wait_for(state="detached")
-    set_field(page, "max_steps", "8")
-    unfold(page, "Advanced")
+    set_field(page, "max_steps", str(ENDLESS))
     assert findings(page) == []
     page.get_by_role("button", name="Start training").click()
-    wait_for(lambda: "of 8" in status(page), 300, "no step")
+    wait_for(lambda: f"of {ENDLESS:,}" in status(page), 300, "no step")
     assert findings(page) == []
-    wait_for(lambda: status(page).startswith("Done"), 120, "the training does not end")
+    next(run for run in list_runs() if run.config().max_steps == ENDLESS).request_stop()
+    wait_for(lambda: status(page).startswith("Stopped"), 120, "the training does not end")
     assert findings(page) == []
     page.get_by_role("button", name="Chat", exact=True).click()
+    model = page.get_by_label("Model", exact=True).first
+    wait_for(lambda: model.input_value() == "Adapter: Aye aye", 60, "the adapter is not picked")
+    settle(page)
+    set_longest_answer(page, 16)
     message = page.get_by_placeholder("Your message").first
     message.fill("Say blue")
     message.press("Enter")
     wait_for(lambda: page.locator("[data-testid=bot]").count(), 120, "no answer")
     assert findings(page) == []
     open_tab(page, 4)
+    page.locator("[data-adapter]").filter(has_text="Aye aye").click()
     page.locator(".adapter-title", has_text="Aye aye").wait_for()
     assert findings(page) == []

@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from tests.browser.driving import CHROMIUM, FLAGS, MARKS, choose, new_page, prepare, settle, shoot, unfold, wait_for
-from tests.browser.test_chat import send, set_longest_answer, wait_idle, words
-from tests.chat.openai_server import openai_server
+from tests.browser.driving import MARKS, choose, new_page, prepare, settle, shoot, unfold, wait_for
+from tests.browser.test_chat import open_chat, send, set_longest_answer, wait_idle, words
 from ui.chat.store import KEY, MAX_DELETED_RECORDS, MERGE, READ, VERSION
 
 pytestmark = MARKS
@@ -34,18 +33,15 @@ CASES = [
 
 
 @pytest.fixture
-def merge():
+def merge(browser):
     """The page's own function, run by Chromium: merge(ours, theirs)."""
-    from playwright.sync_api import sync_playwright
+    page = new_page(browser)
 
-    with sync_playwright() as playwright:
-        page = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS).new_page()
+    def run(ours, theirs):
+        return page.evaluate(f"([ours, theirs]) => ({MERGE})(ours, theirs)", [ours, theirs])
 
-        def run(ours, theirs):
-            return page.evaluate(f"([ours, theirs]) => ({MERGE})(ours, theirs)", [ours, theirs])
-
-        run.page = page
-        yield run
+    run.page = page
+    return run
 
 
 def test_of_two_states_the_later_one_stays_and_a_deletion_is_a_state(merge):
@@ -58,18 +54,20 @@ def test_of_two_states_the_later_one_stays_and_a_deletion_is_a_state(merge):
     )
 
 
+@pytest.fixture(scope="module")
+def shared_environment(shared_server) -> dict[str, str]:
+    return {"CHAT_SERVER_URL": shared_server.url, "HF_HUB_OFFLINE": "0"}
+
+
 @pytest.fixture
-def server(monkeypatch):
-    with openai_server() as (server, url):
-        monkeypatch.setenv("CHAT_SERVER_URL", url)
-        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-        yield server
+def server(shared_server):
+    shared_server.times, shared_server.pause = 1, 0.0
+    return shared_server
 
 
-def open_chat(page, model: str | None = None) -> None:
+def open_short(page, model: str | None = None) -> None:
     """The Chat tab with answers of 50 tokens at most."""
-    page.get_by_role("tab", name="Chat").click()
-    settle(page)
+    open_chat(page)
     if model:
         choose(page, "Model", model)
     set_longest_answer(page, 50)
@@ -105,10 +103,10 @@ def test_whatever_lies_in_the_browser_is_read_or_kept_as_it_is(merge):
     assert json.loads(found["unread"]) == {"title": "no id"}
 
 
-def test_a_list_of_another_version_is_kept_and_offered_as_a_file(app, browser):
+def test_a_list_of_another_version_is_kept_and_offered_as_a_file(shared_app, browser):
     page, tomorrow = new_page(browser), '{"version": 3, "talks": ["from tomorrow"]}'
     page.add_init_script(lies({KEY: tomorrow}))
-    page.goto(app[0])
+    page.goto(shared_app)
     page.get_by_role("tab", name="Chat").click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Save 1 unreadable chat").click()
@@ -116,9 +114,10 @@ def test_a_list_of_another_version_is_kept_and_offered_as_a_file(app, browser):
     assert found["unread"] == tomorrow
 
 
-def test_a_reload_in_mid_answer_loses_no_word(server, page):
+def test_a_reload_in_mid_answer_loses_no_word(server, fresh_page):
+    page = fresh_page
     server.times, server.pause = 500, 0.05
-    open_chat(page, "Server: tiny")
+    open_short(page, "Server: tiny")
     page.get_by_label("Your message").fill("Do not lose me")
     page.get_by_role("button", name="Send").click()
     draft = (
@@ -127,7 +126,7 @@ def test_a_reload_in_mid_answer_loses_no_word(server, page):
     wait_for(lambda: page.evaluate(draft), 60, "the answer on its way is not kept")
     page.reload()
     server.times = 1
-    open_chat(page)
+    open_short(page)
     wait_for(lambda: words(page, 0, "user") == ["Do not lose me"], 60, "the question is lost")
     assert "tiny heard" in words(page, 0)[0] and "Stopped." in words(page, 0)[0]
     page.get_by_label("Your message").fill("And now?")
@@ -142,11 +141,12 @@ def test_a_reload_in_mid_answer_loses_no_word(server, page):
     wait_for(lambda: "Stopped." in words(page, 0)[-1], 60, "Esc does not stop it")
 
 
-def test_two_tabs_keep_each_others_conversations_and_deletions(server, page):
-    open_chat(page, "Server: tiny")
+def test_two_tabs_keep_each_others_conversations_and_deletions(server, fresh_page):
+    page = fresh_page
+    open_short(page, "Server: tiny")
     other = prepare(page.context.new_page())
     other.goto(page.url)
-    open_chat(other, "Server: tiny")
+    open_short(other, "Server: tiny")
     send(page, "First in one tab")
     wait_for(lambda: titles(other) == ["First in one tab"], 30, "the other tab does not hear of it")
     send(other, "Second in the other")
@@ -158,20 +158,24 @@ def test_two_tabs_keep_each_others_conversations_and_deletions(server, page):
     wait_for(
         lambda: titles(other, last_used_first=True)[0] == "First in one tab", 30, "the other tab does not hear of it"
     )
-    other.get_by_role("radio", name="First in one tab").check()
+    other.get_by_role("radio", name="First in one tab").click()
     wait_for(lambda: words(other, 0, "user") == ["First in one tab", "And once more"], 30, "it is not the last state")
     send(other, "Said in the other tab")
+    heard = f"localStorage['{KEY}'].includes('Said in the other tab')"
+    wait_for(lambda: page.evaluate(heard), 30, "the first tab does not hear of it")
+    settle(page)
     send(page, "Said here afterwards")
     assert words(page, 0, "user")[-2:] == ["Said in the other tab", "Said here afterwards"], "the tabs branched off"
 
-    other.get_by_role("radio", name="Second in the other").check()
+    other.get_by_role("radio", name="Second in the other").click()
     wait_for(lambda: words(other, 0, "user") == ["Second in the other"], 30, "it was not opened")
+    settle(other)
     unfold(other, "This chat")
     other.get_by_role("button", name="Delete", exact=True).click()
     wait_for(lambda: titles(page) == ["First in one tab"], 30, "it is not deleted in the first tab")
     send(page, "The last word")
     shoot(page, "chat-two-tabs")
     page.reload()
-    open_chat(page)
+    open_short(page)
     wait_for(lambda: titles(page) == ["First in one tab"], 30, "what was deleted came back")
     wait_for(lambda: words(page, 0, "user")[-1:] == ["The last word"], 30, "the conversation is not open again")

@@ -13,14 +13,23 @@ from common.paths import runs_folder
 from runs.fields import label_of
 from runs.presets import PRESETS, QUICK
 from runs.run import find_run, list_runs, read_state
-from tests.browser.driving import MARKS, fill, set_field, settle, shoot, status, type_base, unfold, upload, wait_for
+from tests.browser.driving import (
+    ENDLESS,
+    MARKS,
+    fill,
+    set_field,
+    settle,
+    shoot,
+    status,
+    type_base,
+    unfold,
+    upload,
+    wait_for,
+)
 from ui.long_lists import MAX_LISTED_ENTRIES
 
 pytestmark = MARKS
 
-# More than any machine trains while a test looks at it: it is the test that stops the run. With so few steps that the training
-# ends by itself, a test on a loaded machine finds a run that is done where it expects one that trains.
-ENDLESS = 30_000
 SECONDS = 240  # for what a loaded machine does meanwhile: a process that starts, weights that are saved
 
 
@@ -37,10 +46,21 @@ def prepare(page, base, file, steps: int) -> None:
     """The form filled in by hand: base, file with its columns, steps."""
     type_base(page, str(base))
     upload(page, file)
-    page.get_by_text("Which column is what?", exact=True).wait_for()
+    use_columns(page)
+    set_field(page, "max_steps", str(steps))
+
+
+def use_columns(page) -> None:
+    """Take the columns as they were guessed, once they are filled in."""
+    guess_is_there(page)
     page.get_by_role("button", name="Use these columns").click()
     page.get_by_text("trained tokens").wait_for()
-    set_field(page, "max_steps", str(steps))
+
+
+def guess_is_there(page) -> None:
+    box = page.get_by_label("prompt", exact=True)
+    wait_for(lambda: box.input_value() == "frage", SECONDS, "the guess is not filled in")
+    settle(page)
 
 
 def test_the_whole_way_of_a_file_to_a_run_that_survives(open_page, app, tiny_base, odd_file):
@@ -48,16 +68,21 @@ def test_the_whole_way_of_a_file_to_a_run_that_survives(open_page, app, tiny_bas
     type_base(page, str(tiny_base))
     upload(page, odd_file)
     page.get_by_text("Which column is what?", exact=True).wait_for()
-    assert page.get_by_label("prompt", exact=True).input_value() == "frage", "the guess is filled in"
+    guess_is_there(page)
     shoot(page, "mapping", full_page=True)
     page.get_by_role("button", name="Start training").click()
     page.get_by_text("Fix the data first").wait_for()
     assert not list_runs(), "a refused start leaves nothing"
 
-    page.get_by_role("button", name="Use these columns").click()
+    use_columns(page)
     page.get_by_text("3 rows say the same as an earlier one").wait_for()
     page.get_by_role("button", name="Use each once").click()
-    wait_for(lambda: "30" in page.locator(".facts").inner_text(), SECONDS, "the cure does nothing")
+    facts = page.locator(".fact")
+    wait_for(
+        lambda: any(re.fullmatch(r"30\s+usable", fact) for fact in facts.all_inner_texts()),
+        SECONDS,
+        "the cure does nothing",
+    )
     page.get_by_label("As tokens").check()
     trained = wait_for(lambda: page.locator(".sample .tok.on").all_inner_texts(), SECONDS, "no trained token is shown")
     assert "</s>" in trained, "the stop token is trained, and one sees it"
@@ -87,6 +112,7 @@ def test_the_whole_way_of_a_file_to_a_run_that_survives(open_page, app, tiny_bas
     stopped = read_state(run)
     page.get_by_role("button", name="Resume").click()
     wait_for(lambda: read_state(run).step > stopped.step, SECONDS, "it does not resume")
+    page.get_by_text(f"of {ENDLESS:,}").wait_for()
     page.get_by_role("button", name="Stop and keep").click()
     wait_for(lambda: status(page).startswith("Stopped"), SECONDS, status(page))
     assert read_state(run).adapter == run.id
@@ -121,13 +147,16 @@ def test_two_runs_are_queued_compared_renamed_deleted_and_brought_back(page, tin
 
     page.get_by_role("tab", name="All runs").click()
     page.get_by_text("first · Stopped").wait_for()  # the list is fresh
+    settle(page)
     for name in ("first", "second"):
         listed(page, name).check()
+        settle(page)
     page.get_by_role("button", name="Compare").click()
     page.get_by_text("Settings that differ").wait_for()
     assert "Max steps" in page.locator(".compare tr.differs").all_inner_texts()[0]
     shoot(page, "compare", full_page=True)
     listed(page, "first").uncheck()
+    settle(page)
     page.get_by_placeholder("New name").fill("Better name")
     page.get_by_role("button", name="Rename").click()
     listed(page, "Better name").wait_for()
@@ -160,20 +189,20 @@ def test_a_run_that_was_killed_by_the_system_says_so_and_offers_a_cure(page, tin
 def test_what_cannot_work_is_a_sentence_and_the_page_stays_alive(fresh_page):
     fresh_page.get_by_label("Upload a file").check()
     fresh_page.get_by_role("button", name="Start training").click()
-    fresh_page.get_by_text("No file was uploaded").first.wait_for()
+    toast = fresh_page.locator(".toast-body")  # the form says the same
+    toast.get_by_text("No file was uploaded").first.wait_for()
     shoot(fresh_page, "error")
     fresh_page.get_by_label("Example: a study coach").check()
     set_field(fresh_page, "learning_rate", "5")
     fresh_page.get_by_role("button", name="Start training").click()
-    fresh_page.get_by_text("5.0 is too high").first.wait_for()
+    toast.get_by_text("5.0 is too high").first.wait_for()
     fresh_page.get_by_role("tab", name="Chat").click()
     fresh_page.get_by_role("button", name="Send").click()
-    fresh_page.get_by_text("There is no message").wait_for()
+    toast.get_by_text("There is no message").first.wait_for()
 
 
 def test_the_page_works_on_a_phone(open_fresh_page):
     page = open_fresh_page(width=400, height=860)
-    page.locator(".start-words a").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 400, "one has to scroll sideways"
     shoot(page, "phone", full_page=True)
 
@@ -182,7 +211,6 @@ PASTED = "JSON lines, a table, or plain text"
 
 
 def test_the_form_is_as_it_was_left_after_a_reload_and_a_reset_empties_it(fresh_page):
-    fresh_page.locator(".start-words a").first.wait_for()
     set_field(fresh_page, "max_steps", "33")
     fresh_page.get_by_label("Paste", exact=True).check()
     fill(fresh_page, PASTED, '{"prompt": "a", "completion": "b"}')
@@ -194,7 +222,7 @@ def test_the_form_is_as_it_was_left_after_a_reload_and_a_reset_empties_it(fresh_
     unfold(fresh_page, "Advanced")
     unfold(fresh_page, "Training")
     steps = fresh_page.locator("#field-max_steps input")
-    assert steps.input_value() == "33"
+    assert steps.input_value() == "33", "what was filled in is gone"
     fresh_page.get_by_role("button", name="Reset the form").click()
     wait_for(lambda: steps.input_value() == "0", SECONDS, "it is not reset")
 
@@ -203,9 +231,7 @@ def test_what_was_found_in_one_source_never_stands_under_another(fresh_page, tin
     type_base(fresh_page, str(tiny_base))
     set_field(fresh_page, "max_length", "128")  # what the base reads
     upload(fresh_page, odd_file)
-    fresh_page.get_by_text("Which column is what?", exact=True).wait_for()
-    fresh_page.get_by_role("button", name="Use these columns").click()
-    fresh_page.get_by_text("trained tokens").wait_for()
+    use_columns(fresh_page)
     fresh_page.get_by_label("Paste", exact=True).check()
     fresh_page.get_by_text("Nothing was pasted").first.wait_for()
     assert not fresh_page.get_by_text("trained tokens").count() and not fresh_page.get_by_text("Use each once").count()
@@ -215,7 +241,6 @@ def test_what_was_found_in_one_source_never_stands_under_another(fresh_page, tin
 
 
 def test_a_wrong_value_is_said_at_its_field_and_beside_start_until_it_is_right(fresh_page):
-    fresh_page.locator(".start-words a").first.wait_for()
     set_field(fresh_page, "learning_rate", "5")
     field = fresh_page.locator(".wrong-field#field-learning_rate")
     field.get_by_text("too high").wait_for()
@@ -230,7 +255,6 @@ def test_a_wrong_value_is_said_at_its_field_and_beside_start_until_it_is_right(f
 
 def test_a_quick_try_starts_with_ten_presses_of_keys(page):
     """The keys as a person presses them: Tab to the presets, an arrow, Tab to Start, Enter."""
-    page.locator(".start-words a").first.wait_for()
     focused = "(one => one === document.body ? '' : one.value || one.innerText)(document.activeElement)"
     keys = 0
     for key, goal in (("Tab", "Good default"), ("ArrowLeft", "Quick try"), ("Tab", "Start training")):
@@ -267,6 +291,7 @@ def test_of_many_runs_and_adapters_an_old_one_is_found_by_typing(isolated_home, 
     listed(page, "Attempt 3").check()
     shoot(page, "many-runs")
     page.get_by_role("tab", name="Chat").click()
+    settle(page)
     pick_by_typing(page, "Model", "run-3")
     wait_for(
         lambda: page.get_by_label("Model", exact=True).first.input_value() == "Adapter: run-3", SECONDS, "another one"
