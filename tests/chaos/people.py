@@ -13,14 +13,13 @@ from tests.chaos.client import Client, Refused
 from ui.train.form_values import PASTE
 
 BASE = "tests/tiny-base"
-MAX_RUNS = 2  # they train one after the other
 
 
 class Person:
     """Talks, trains, keeps notes. `answered` holds the seconds that the page and the chat took; `seen` all that came back."""
 
-    def __init__(self, url: str, name: str, address: str, token: str | None, adapter: Path) -> None:
-        self.name, self.marker = name, f"marker-{secrets.token_hex(8)}"
+    def __init__(self, url: str, name: str, address: str, token: str | None, adapter: Path, max_runs: int) -> None:
+        self.max_runs, self.name, self.marker = max_runs, name, f"marker-{secrets.token_hex(8)}"
         self.client, self.adapter = Client(url, address, token), adapter
         self.answered: dict[str, list[float]] = {"page": [], "chat": []}
         self.seen: list[str] = []
@@ -72,7 +71,7 @@ class Person:
 
     def train(self) -> None:
         """Start a short run on rows with the marker, as long as there is room for another one."""
-        if len(self.runs) >= MAX_RUNS:
+        if len(self.runs) >= self.max_runs:
             return self.look()
         rows = "\n".join(
             json.dumps({"prompt": f"{self.marker} {number}?", "completion": f"It is {number}."}) for number in range(12)

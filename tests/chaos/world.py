@@ -55,8 +55,8 @@ class Report:
 class World:
     """The app's process and everybody who calls it."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.folder, self.home, self.luck = folder, folder / "home", random.Random(seed)
+    def __init__(self, folder: Path, seed: int, max_runs: int) -> None:
+        self.max_runs, self.folder, self.home, self.luck = max_runs, folder, folder / "home", random.Random(seed)
         self.base = make_tiny_base(folder / "base")
         self.made = make_adapter(folder / "made", self.base, base=BASE)
         self.hub = HubServer({BASE: self.base})
@@ -78,7 +78,7 @@ class World:
         wait_for(lambda: answers(port), 120, "the app does not answer")
         for number, name in enumerate(("ann", "ben", "cleo", "dan", "eve")):
             token = self.hub.add_user(name) if number < 2 else None
-            self.people.append(Person(self.url, name, f"1.2.3.{number + 1}", token, self.made))
+            self.people.append(Person(self.url, name, f"1.2.3.{number + 1}", token, self.made, self.max_runs))
         return self
 
     def __exit__(self, *details) -> None:
@@ -134,9 +134,12 @@ class World:
             thread.join(timeout=120)
 
 
-def chaos(seconds: float, seed: int, folder: Path) -> Report:
-    """Run the whole play: settle in, a quiet third of the time, then `seconds` under attack; returns the judgement."""
-    with World(folder, seed) as world:
+def chaos(seconds: float, seed: int, folder: Path, max_runs: int = 2) -> Report:
+    """Run the whole play: settle in, a quiet third of the time, then `seconds` under attack; returns the judgement.
+
+    Each person starts up to `max_runs` trainings, all of which are waited for, one after the other.
+    """
+    with World(folder, seed, max_runs) as world:
         say("Five people settle in.")
         for person in world.people:
             person.settle_in()
