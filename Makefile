@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN = .venv/bin/python
 # two files at a time, in the order of tests/conftest.py; what measures how long a person waits has both cores to itself
-ALONE = tests/browser tests/chaos
+ALONE = tests/chaos
 TWO = -n 2 --dist loadfile --no-loadscope-reorder
 ALL = $(RUN) -m pytest $(TWO) $(ALONE:%=--ignore %) $(ARGS) && $(RUN) -m pytest $(ALONE) $(ARGS)
 LINT = $(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m ty check --output-format concise
