@@ -18,20 +18,21 @@ from common.errors import UserError
 from common.files import is_file, read_json, sweep, write_json, write_text
 from common.language import _
 from common.mix import DataShare, as_text
-from common.paths import LOCAL_OWNER, REPOSITORY, adapters_folder, as_title, contained, free_name, runs_folder, slug
+from common.paths import LOCAL_OWNER, adapters_folder, as_title, contained, free_name, runs_folder, slug
 from common.visitors import working_for
 from data.kinds import suffix_of
 from models.adapter_fit import check_base
 from models.base import Base, shape_for, transport_error
 from models.hardware import Gpu, find_gpus
 from models.hub.errors import child_environment
+from runs import warm
 from runs.config import EXAMPLE, ROWS, TrainConfig, marked, named_in
 from runs.disk import check_disk, weights_bytes
 from runs.labels import Labels, set_labels, title_of
 from runs.machines.command import accelerate_yaml, card_name, launch_command, launch_variables
 from runs.machines.user_config import FILE as USER_FILE
 from runs.machines.user_config import read_user_config
-from runs.processes import this_process
+from runs.processes import start_process, this_process
 from runs.resolve import ResolvedConfig, check_for_visitors, resolve
 from runs.run import UNFINISHED, EventLog, Run, list_runs, read_state
 from runs.test_sets import keep_test_sets
@@ -185,17 +186,11 @@ def start(run: Run, card: int = ALL_CARDS) -> None:
         gpus, name = gpus[card : card + 1], f'"{card_name(card)}"'
     if not config.accelerate_config:
         write_text(run.accelerate_file, accelerate_yaml(config, gpus, name))
-    with open(run.log_file, "ab") as log:
-        process = subprocess.Popen(
-            command(run, config, gpus),
-            cwd=REPOSITORY,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    waiting = warm.take(run, warm.start_of(config, gpus, variables, name))
+    process = waiting or start_process(command(run, config, gpus), variables, run.log_file, subprocess.DEVNULL)
     write_json(run.process_file, {"launcher": this_process(process.pid) | {"card": card}})
+    if waiting:  # whoever dies before this line leaves a process that ends
+        warm.tell(waiting, run)
     message = _("Starting the training process")
     EventLog(run).write("preparing", message=message, base=config.base, base_reason=config.base_reason)
     threading.Thread(target=process.wait, daemon=True).start()  # reaps it; nothing else depends on this thread

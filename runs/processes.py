@@ -1,9 +1,13 @@
 """A process as a run's files name it: its id and its start, for an id is given to other programs later. Light: no torch."""
 
+import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Required, TypedDict
 
 import psutil
+
+from common.paths import REPOSITORY
 
 
 class ProcessMark(TypedDict, total=False):
@@ -48,3 +52,17 @@ def _ticks(pid: int) -> int | None:
             return int(file.read().rpartition(")")[2].split()[19])  # proc_pid_stat(5): field 22, starttime
     except (OSError, ValueError, IndexError):
         return None
+
+
+def start_process(words: list[str], environment: dict[str, str], log_file: Path, stdin: int) -> subprocess.Popen:
+    """Start a process in a session of its own that writes to `log_file`; whoever started it may end."""
+    with open(log_file, "ab") as log:
+        return subprocess.Popen(
+            words,
+            cwd=REPOSITORY,
+            env=environment,
+            stdin=stdin,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )

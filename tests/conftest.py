@@ -90,6 +90,7 @@ def make_home() -> Callable[[], None] | None:
 remove_home = make_home()
 # threads that spin while they wait take the cores from the other tests: a training beside them was three times as slow
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ["STUDIO_WARM_START"] = "0"  # no training process waits for a run while forms are tested
 if "PYTEST_XDIST_WORKER" in os.environ:  # two workers with a thread on each of two cores wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -33,6 +33,7 @@ from models.tokenizer import load_tokenizer
 from runs.config import TrainConfig
 from runs.disk import check_room_on_disk, weights_bytes
 from runs.events import read_events
+from runs.machines.command import ON_STDIN
 from runs.machines.parallel import ENGINES, SPLIT_WEIGHTS
 from runs.processes import this_process
 from runs.publish import publish_adapter, publish_model, whole_weights
@@ -61,7 +62,12 @@ def main() -> int:
     """Train the run that the command line names; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=Path, required=True, help=_("folder of the run, made by the launcher"))
-    run = Run(parser.parse_args().run.resolve())
+    folder = parser.parse_args().run
+    if str(folder) == ON_STDIN:  # all is imported: wait for a run (runs/warm.py)
+        folder = Path(sys.stdin.readline().strip())
+        if folder == Path():
+            return 0
+    run = Run(folder.resolve())
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     watch = StopWatch(run)
     if ranks.restarts()[0] and (status := ranks.final_status(run)):

@@ -26,6 +26,7 @@ from runs.machines.parallel import ENGINES, NAMES, TABLE, kind_of, local_process
 from runs.machines.user_config import FILE as USER_FILE
 
 CONFIGS = Path(__file__).parent / "accelerate"
+ON_STDIN = "-"  # in the place of the run's folder: the process has its imports done and waits for its name
 NATIVE_BF16 = 8.0  # compute capability from which a card has bf16; torch counts emulation on older ones too
 
 

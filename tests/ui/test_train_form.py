@@ -5,10 +5,14 @@ from dataclasses import replace
 import gradio as gr
 import pytest
 
+from common.paths import GUEST_PREFIX
 from runs.config import TrainConfig
 from runs.fields import Problem, label_of
 from runs.presets import PRESETS, QUICK, preset_values
 from runs.resolve import resolve, training_in_words
+from tests.ui.calling import RUN
+from tests.ui.conftest import handler
+from ui.train import plan_events
 from ui.train.check_events import check_handler
 from ui.train.data_form import CONVERSATIONS, NewestCheck
 from ui.train.empty import empty_view
@@ -86,3 +90,12 @@ def test_what_is_given_is_said_under_the_source(changes, found, warm_starts):
 def test_before_the_first_run_an_example_of_what_is_learned_is_shown():
     shown = empty_view()
     assert shown.count("<li>") == 3 and "<svg" in shown and "Why do old books smell?" in shown and "In short:" in shown
+
+
+def test_a_touch_of_the_form_lets_a_process_wait_for_who_touched_it(space, monkeypatch):
+    touched, client = [], space()
+    monkeypatch.setattr(plan_events, "prepare", touched.append)
+    for key in ("a" * 32, "made up"):
+        job = {"data": [key], "fn_index": handler(client, "form_touched")._id, "session_hash": "one"}
+        client.post(RUN, json=job)
+    assert [owner[: len(GUEST_PREFIX)] for owner in touched] == [GUEST_PREFIX]

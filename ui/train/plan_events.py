@@ -2,6 +2,7 @@
 
 import html
 import json
+from contextlib import suppress
 
 import gradio as gr
 
@@ -27,6 +28,7 @@ from runs.queue import launch
 from runs.resolve import ResolvedConfig, base_in_minute, resolve, training_in_words
 from runs.run import Run
 from runs.slices import slices_words
+from runs.warm import prepare
 from ui.background import with_progress
 from ui.events import QUIET, Wiring
 from ui.hints import hint_html
@@ -226,6 +228,7 @@ def wire_plan(tab: TrainTab) -> Wiring:
     pasted = tab.inputs["data_paste"]  # planned when the person leaves it: each plan keeps what was pasted
     changes = [component.change for component in tab.components if component is not pasted]
     gr.on([*changes, pasted.blur, wishes.input], trigger_mode="always_last", **plan)
+    _wire_touches(tab)
     # in the browser, at once: whoever presses Start next starts with it
     keep = tab.plan.keep_button
     keep.click(None, None, [wishes, keep], js=KEEP, **QUIET).then(**plan)
@@ -248,6 +251,20 @@ def wire_plan(tab: TrainTab) -> Wiring:
         on_measure, inputs, tab.plan.plan_html, api_name="measure", show_progress="hidden", concurrency_limit=1
     ).then(**plan)
     return plan
+
+
+def _wire_touches(tab: TrainTab) -> None:
+    """Let a training process do its imports while the form is filled in by hand."""
+
+    @shown
+    def on_touch(token: gr.OAuthToken | None, key):
+        with suppress(OSError):  # the start goes its usual way then, and says what is wrong
+            prepare(owner_of(key, token))
+
+    texts = [component for component in tab.components if isinstance(component, gr.Textbox)]
+    others = [one.input for one in tab.components if hasattr(one, "input") and one not in texts]
+    touches = [*others, *(text.focus for text in texts), tab.inputs["data_file"].upload, tab.plan.preset_radio.input]
+    gr.on(touches, on_touch, tab.browser_key, trigger_mode="once", api_name="form_touched", **QUIET)
 
 
 def _wire_backup(tab: TrainTab, inputs: list) -> None:
