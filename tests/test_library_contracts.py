@@ -207,7 +207,7 @@ def test_torch_multiplies_by_int8_weights_with_a_scale_a_row():
 
 
 def test_peft_keeps_a_layers_adapters_where_lora_reads_them():
-    """chat/patches/lora.py, which computes base(x) + scaling * B(A(x)) by itself."""
+    """chat/patches/lora.py and trainer/patches/lean_evaluation.py, which compute base(x) + scaling * B(A(x)) by themselves."""
     from peft import LoraConfig, get_peft_model
     from peft.tuners import lora
     from peft.tuners.lora import LoraLayer
@@ -228,7 +228,7 @@ def test_peft_keeps_a_layers_adapters_where_lora_reads_them():
 
 
 def test_peft_marks_what_is_no_plain_lora():
-    """chat/patches/lora.py leaves these layers to PEFT."""
+    """chat/patches/lora.py and trainer/patches/lean_evaluation.py leave these layers to PEFT."""
     from peft import LoraConfig, get_peft_model
     from peft.tuners.lora import LoraLayer
 

@@ -19,7 +19,7 @@ from runs.config import TrainConfig
 from runs.forecast.plan import plan_steps
 from runs.machines.parallel import ENGINES
 from runs.run import Run
-from trainer.patches import lean_int8, loss_head, plain_4bit, row_attention
+from trainer.patches import lean_evaluation, lean_int8, loss_head, plain_4bit, row_attention
 from trainer.ranks import world_size
 from trainer.row_order import filled_up
 from trainer.studio_trainer import StudioTrainer
@@ -155,6 +155,8 @@ def build_trainer(
     )
     trainer.data_collator = loss_head.CountingCollator(trainer.data_collator)
     loss_head.install(base)
+    if config.parallel not in ENGINES:  # they gather a layer's weights only where its own forward is called
+        lean_evaluation.install(trainer.model)
     trainer.progress = progress
     trainer.has_new_adapter = gets_adapter
     trainer.checkpoints_kept = KEPT if config.makes_adapter else 1

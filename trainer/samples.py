@@ -14,7 +14,6 @@ from transformers import StoppingCriteria
 from common.language import Sentence, _
 from data.conversations import Conversation
 from models.messages import Message
-from models.patches.few_rows import FewRows
 from models.prompt import encode_question
 from runs.config import TrainConfig
 from runs.events import Answer
@@ -178,7 +177,7 @@ def _generate(model, tokenizer, ids: list[list[int]], room: int, is_over: Callab
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=devices), FewRows():
+        with torch.no_grad(), torch.random.fork_rng(devices=devices):
             model.generate(
                 input_ids=torch.tensor(padded, device=model.device),
                 attention_mask=torch.tensor(mask, device=model.device),

@@ -4,12 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 
 from models.patches.few_rows import FewRows
 from models.precision import load_base_model
 from runs.config import TrainConfig
 from runs.launcher import create_run
 from tests.running import events, losses, run_main, small_settings, write_rows
+from trainer.patches import lean_evaluation
 from trainer.samples import SampleAnswers, _Ends, answer, choose_prompts
 
 PROMPTS = "What is 1?\nWhat is 2?\nWho are you?"
@@ -155,3 +157,50 @@ def test_products_of_few_rows_are_those_of_torch(shape, dtype):
     torch.testing.assert_close(found, expected)
     if dtype != torch.float32 or not 2 <= inputs.numel() // 24 <= 16:
         assert torch.equal(found, expected), "torch's own"
+
+
+@pytest.fixture
+def biased() -> torch.nn.Linear:
+    torch.manual_seed(0)
+    return torch.nn.Linear(24, 40)
+
+
+def with_adapter(base: torch.nn.Linear, **settings):
+    """A network of one layer with a branch that changes what it computes."""
+    config = LoraConfig(target_modules=["0"], init_lora_weights=False, lora_dropout=0.5, **settings)
+    return get_peft_model(torch.nn.Sequential(base), config).eval()
+
+
+@pytest.mark.parametrize("shape", [(1, 24), (3, 1, 24), (16, 24), (2, 20, 24)])
+@pytest.mark.parametrize("settings", [{}, {"use_rslora": True}, {"use_dora": True}, {"lora_bias": True}], ids=str)
+def test_an_evaluation_computes_what_peft_does(biased, settings, shape):
+    """Of more rows than a few, with the adapter off, to the bit."""
+    model, inputs = with_adapter(biased, **settings), torch.randn(shape)
+    with torch.no_grad():
+        expected = model(inputs)
+        with model.disable_adapter():
+            base = model(inputs)
+        lean_evaluation.install(model)
+        torch.testing.assert_close(model(inputs), expected)
+        with model.disable_adapter():
+            found = model(inputs)
+        torch.testing.assert_close(found, base)
+    assert torch.equal(found, base) or 2 <= inputs.numel() // 24 <= 16
+    assert not torch.allclose(expected, base)
+
+
+def test_training_is_left_to_peft_to_the_bit_after_an_evaluation_too(biased):
+    model, inputs = with_adapter(biased), torch.randn(20, 24)
+
+    def gradients() -> list[torch.Tensor]:
+        torch.manual_seed(1)
+        model.train().zero_grad()
+        model(inputs).square().sum().backward()
+        return [weight.grad.clone() for weight in model.parameters() if weight.requires_grad]
+
+    expected = gradients()
+    lean_evaluation.install(model)
+    lean_evaluation.install(model)
+    with torch.no_grad():
+        model.eval()(inputs)
+    assert all(map(torch.equal, gradients(), expected)) and len(expected) == 2
