@@ -10,10 +10,10 @@ from data.report import Histogram
 from runs.config import TrainConfig
 
 FORWARD_SHARE = 1 / 3  # of the work of training on a token: evaluating it
-MAX_EVALUATION_SHARE = 0.15  # of the time of a short training: its evaluations
+MAX_EVALUATION_SHARE = 0.09  # of the time of a short training: its evaluations
 MIN_EVALUATED_ROWS = 16
 # of each test set, at every evaluation; and of the time of a short training, all of them at all evaluations
-MAX_TEST_TOKENS, MIN_TEST_TOKENS, MAX_TEST_SHARE = 4000, 500, 0.06
+MAX_TEST_TOKENS, MIN_TEST_TOKENS, MAX_TEST_SHARE = 4000, 500, 0.04
 
 
 class TextFacts(TypedDict):

@@ -123,7 +123,8 @@ def test_the_plan_says_how_many_weights_are_trained_and_their_share():
 @pytest.mark.parametrize(
     ("settings", "rows", "used"),
     [
-        ({"max_steps": 20}, 23, 18),
+        ({"max_steps": 20}, 23, 16),
+        ({"max_steps": 40}, 23, 22),
         ({"max_steps": 4}, 23, 16),
         ({"max_steps": 4}, 9, 9),
         ({"num_train_epochs": 1.0}, 23, 23),
@@ -138,7 +139,14 @@ def test_a_short_run_evaluates_fewer_rows_unless_it_was_told_which(settings, row
 
 @pytest.mark.parametrize(
     ("test_sets", "trained", "evaluations", "tokens"),
-    [(1, 10**6, 3, 4000), (1, 8_268, 2, 744), (2, 8_268, 2, 500), (1, 100, 2, 500), (0, 10**6, 3, 0), (1, 10**6, 0, 0)],
+    [
+        (1, 10**6, 3, 4000),
+        (1, 16_000, 2, 960),
+        (2, 16_000, 2, 500),
+        (1, 100, 2, 500),
+        (0, 10**6, 3, 0),
+        (1, 10**6, 0, 0),
+    ],
 )
 def test_a_short_run_measures_fewer_tokens_of_its_test_sets(test_sets, trained, evaluations, tokens):
     assert tokens_a_test_set(test_sets, trained, evaluations) == tokens
