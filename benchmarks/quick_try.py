@@ -29,18 +29,18 @@ MAX_EVALUATIONS = 0.15  # of the time from Start to Done
 NOTE = "Quick try, embedded base, example data"
 
 
-def quick_try(name: str) -> tuple[RunState, list[Row]]:
+def quick_try(config: TrainConfig, of_which: str = "") -> tuple[RunState, list[Row]]:
     """Train once; return how it ended, and the parts of its time as rows."""
-    run = launch(TrainConfig(name=name, base=EMBEDDED, **PRESETS[QUICK]))
+    run = launch(config)
     state = wait(run)
     if not (state.started_at and state.ended_at):
         raise RuntimeError("the run does not say when it began and ended")
     seconds = state.ended_at - state.started_at
     training, evaluations = state.metrics["train_seconds"] / seconds, evaluation_seconds(run) / seconds
-    note = f"{NOTE}; {seconds:.1f} s"
+    name, note = f"part of Start to Done{of_which} that", f"{NOTE}, {seconds:.1f} s"
     return state, [
-        Row(f"part of {name} that is training", training, None, "", training / TRAINING_AIM, 1.0, note),
-        within(f"part of {name} that evaluations take", evaluations, MAX_EVALUATIONS, "", note),
+        Row(f"{name} is training", training, None, "", training / TRAINING_AIM, 1.0, note),
+        within(f"{name} evaluations take", evaluations, MAX_EVALUATIONS, "", note),
     ]
 
 
@@ -57,10 +57,11 @@ def evaluation_seconds(run: Run) -> float:
 
 def rows(quick: bool = True) -> list[Row]:
     """Train, once or twice, then ask the held-out questions."""
+    config = TrainConfig(name="quick-try", base=EMBEDDED, **PRESETS[QUICK])
     with home_of_its_own():
-        state, parts = quick_try("a first Quick try")
+        state, parts = quick_try(config)
         if not quick:
-            parts += quick_try("a repeated Quick try")[1]
+            parts += quick_try(config, ", repeated,")[1]
         adapter = find_adapter(state.adapter)
         model = Model(fetch_base(choose_base(EMBEDDED)), "fp32", adapter.folder)
         replies: list[Reply] = []
