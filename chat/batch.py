@@ -37,9 +37,12 @@ class JoinedCaches:
     """The caches of several conversations with one model, as one padded cache while the set stays the same."""
 
     def __init__(self, network) -> None:
+        from chat.patches.step import step_of
+
         self.network = network
         self.caches: list[Cache | None] = []  # row by row; None where one has left
         self._kv: Any = None
+        self._short = step_of(network)
 
     def step(self, caches: list[Cache], tokens: list[int]):
         """Run one token for each cache; return the logits, (conversations, vocabulary)."""
@@ -47,7 +50,7 @@ class JoinedCaches:
 
         from models.patches.few_rows import FewRows
 
-        if len(caches) == 1:
+        if len(caches) == 1 and not self._short:
             self.split()
             return read_prompt(self.network, caches[0], tokens)[None]
         if [id(cache) for cache in caches] != [id(cache) for cache in self.caches]:
@@ -55,16 +58,16 @@ class JoinedCaches:
         width = self._kv.get_seq_length() + 1
         lengths = [len(cache.ids) + 1 for cache in caches]
         device = self.network.device
+        ids = torch.tensor([[token] for token in tokens], device=device)
+        positions = torch.tensor([[n - 1] for n in lengths], device=device)
         mask = torch.arange(width, device=device)[None] >= torch.tensor([[width - n] for n in lengths], device=device)
-        is_plain = device.type == "cpu" and self.network.dtype == torch.float32
+        is_plain = device.type == "cpu" and self.network.dtype == torch.float32 and len(caches) > 1
         with FewRows() if is_plain else nullcontext():
-            logits = self.network(
-                input_ids=torch.tensor([[token] for token in tokens], device=device),
-                attention_mask=mask.long(),
-                position_ids=torch.tensor([[n - 1] for n in lengths], device=device),
-                past_key_values=self._kv,
-                use_cache=True,
-            ).logits[:, -1]
+            if self._short:
+                logits = self._short(self._kv, ids, positions, mask if len(caches) > 1 else None)
+            else:
+                inputs = {"input_ids": ids, "position_ids": positions, "attention_mask": mask.long()}
+                logits = self.network(**inputs, past_key_values=self._kv, use_cache=True).logits[:, -1]
         for cache, token in zip(caches, tokens, strict=True):
             cache.ids.append(token)
         return logits
@@ -94,6 +97,8 @@ class JoinedCaches:
             own.keys = common.keys[row : row + 1, :, -len(cache.ids) :].clone()
             own.values = common.values[row : row + 1, :, -len(cache.ids) :].clone()
         self.caches[row] = None
+        if not any(self.caches):
+            self.caches, self._kv = [], None  # the last one's memory is not kept beside its copy
 
     def split(self) -> None:
         """Copy the joined keys and values back into each conversation's own cache."""

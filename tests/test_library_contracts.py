@@ -206,6 +206,24 @@ def test_torch_multiplies_by_int8_weights_with_a_scale_a_row():
     assert (found.float() - wanted).norm() < 0.01 * wanted.norm(), sources("torch")
 
 
+def test_transformers_layers_have_the_parts_that_the_short_step_calls_and_no_others():
+    """chat/patches/step.py."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    attention, norms = {"q_proj", "k_proj", "v_proj", "o_proj"}, {"input_layernorm", "post_attention_layernorm"}
+    for kind in ("llama", "qwen2", "qwen3"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, vocab_size=9, **sizes)).model
+        assert {name for name, _ in model.named_children()} == {"embed_tokens", "layers", "norm", "rotary_emb"}
+        layer = model.layers[0]
+        of_heads = {"q_norm", "k_norm"} if kind == "qwen3" else set()
+        assert {name for name, _ in layer.named_children()} == norms | {"self_attn", "mlp"}, sources("transformers")
+        assert {name for name, _ in layer.self_attn.named_children()} == attention | of_heads, sources("transformers")
+        parts = {"gate_proj", "up_proj", "down_proj", "act_fn"}
+        assert {name for name, _ in layer.mlp.named_children()} == parts, sources("transformers")
+        assert model.norm.variance_epsilon > 0 and layer.self_attn.scaling > 0, sources("transformers")
+
+
 def test_peft_keeps_a_layers_adapters_where_lora_reads_them():
     """chat/patches/lora.py and trainer/patches/lean_evaluation.py, which compute base(x) + scaling * B(A(x)) by themselves."""
     from peft import LoraConfig, get_peft_model

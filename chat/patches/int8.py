@@ -36,6 +36,8 @@ def int8_linear(linear):
         weight: torch.Tensor
 
         def forward(self, input):
+            if input.dim() == 2 and input.dtype == torch.bfloat16 and self.bias is None:
+                return torch._weight_int8pack_mm(input, self.weight, self.scales)
             flat = input.reshape(-1, input.shape[-1]).to(torch.bfloat16)
             result = torch._weight_int8pack_mm(flat, self.weight, self.scales)
             if self.bias is not None:
@@ -66,3 +68,18 @@ def int8_linear(linear):
     layer.register_buffer("scales", scales.to(torch.bfloat16), persistent=False)
     layer.bias = linear.bias
     return layer
+
+
+def join(layers: list) -> tuple:
+    """Return (weight, scales, bias or None) of int8 layers with the same input, as one; theirs become parts of them."""
+    import torch
+
+    if len(layers) == 1:
+        return layers[0].weight, layers[0].scales, layers[0].bias
+    if not hasattr(layers[0], "joined"):
+        weight, scales = (torch.cat([getattr(layer, name) for layer in layers]) for name in ("weight", "scales"))
+        biases = [layer.bias for layer in layers if layer.bias is not None]
+        layers[0].joined = weight, scales, torch.cat(biases) if biases else None
+        for layer, part in zip(layers, weight.split([len(layer.weight) for layer in layers]), strict=True):
+            layer.weight = torch.nn.Parameter(part, requires_grad=False)
+    return layers[0].joined

@@ -88,23 +88,31 @@ def _is_plain(layer, name: str | None) -> bool:
     return name not in layer.lora_variant and not layer.lora_bias[name]
 
 
-def _forward(layer, parts: list[tuple[slice, str | None]]):
-    """Return the forward of a layer: base(x), and scaling * B(A(x)) in each adapter's rows, in PEFT's dtype."""
-    from torch.nn.functional import linear
+class Branches:
+    """The forward of a layer: base(x), and scaling * B(A(x)) in each adapter's rows, in PEFT's dtype."""
 
+    def __init__(self, base, branches: list[tuple[slice, Any, Any]]) -> None:
+        self.base, self.branches = base, branches
+
+    def __call__(self, inputs):
+        """Compute the layer."""
+        return self.add(inputs, self.base(inputs))
+
+    def add(self, inputs, result):
+        """Add the branches to the `result` of the base's layer, and return it."""
+        from torch.nn.functional import linear
+
+        for rows, down, up in self.branches:
+            result[rows].add_(linear(linear(inputs[rows].to(down.dtype), down), up))
+        return result
+
+
+def _forward(layer, parts: list[tuple[slice, str | None]]):
+    """Return the forward of a layer with the adapters of `parts`."""
     base = layer.base_layer.forward
     branches = [
         (rows, layer.lora_A[name].weight, layer.lora_B[name].weight * layer.scaling[name])
         for rows, name in parts
         if name in layer.lora_A
     ]
-    if not branches:
-        return base
-
-    def forward(inputs):
-        result = base(inputs)
-        for rows, down, up in branches:
-            result[rows].add_(linear(linear(inputs[rows].to(down.dtype), down), up))
-        return result
-
-    return forward
+    return Branches(base, branches) if branches else base
