@@ -67,3 +67,16 @@ def test_an_unknown_model_computes_by_itself():
     from transformers import GPT2Config, GPT2LMHeadModel
 
     assert step_of(GPT2LMHeadModel(GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=2))) is None
+
+
+def test_int8_weights_that_are_multiplied_together_are_held_once(tiny_base):
+    network = loaded(Model(tiny_base, "8bit"))
+    with torch.inference_mode():
+        before = network(torch.arange(5, 25)[None]).logits
+        for _ in range(2):
+            step_of(network)
+        assert torch.equal(network(torch.arange(5, 25)[None]).logits, before)
+    attention = network.model.layers[0].self_attn
+    parts = [layer.weight for layer in (attention.q_proj, attention.k_proj, attention.v_proj)]
+    assert len({part.untyped_storage().data_ptr() for part in parts}) == 1
+    assert parts[0].untyped_storage().nbytes() == sum(part.nbytes for part in parts)
