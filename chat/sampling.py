@@ -102,7 +102,7 @@ def likeliest(scores, top_k: int, top_p: float):
     """Return (probabilities, ids) of the tokens that may be chosen; the probabilities need not add up to 1.
 
     They are the tokens that transformers' TopKLogitsWarper and TopPLogitsWarper leave of `scores` (vocabulary,). Those sort the
-    whole vocabulary, which for 49,000 tokens takes as long as half of a step; here only the likeliest are put in order.
+    whole vocabulary, which takes 4 ms for 49,000 tokens, a fifth of a step; here only the likeliest are put in order.
     """
     import torch
 
