@@ -18,6 +18,7 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
+from typing import TypedDict
 
 from common.files import read_json, write_json
 from common.paths import home
@@ -75,8 +76,24 @@ def take_turns(runs: dict[str, Callable[[], float]], pairs: int) -> dict[str, fl
     return {name: median(found[name] for found in rounds[1:]) for name in runs}
 
 
-def machine() -> dict:
-    """Return what numbers belong to: processor, GPU, package versions, day."""
+class Machine(TypedDict):
+    """What numbers belong to; a package that is not installed has no version, a machine without a GPU None."""
+
+    cpu: str
+    gpu: str | None
+    python: str
+    versions: dict[str, str | None]
+    date: str
+
+
+class Kept(Machine):
+    """The rows of one group, and where they were measured."""
+
+    quick: bool
+    rows: list[Row]
+
+
+def machine() -> Machine:
     gpus, versions = find_gpus(), {}
     for name in PACKAGES:
         try:
@@ -84,18 +101,18 @@ def machine() -> dict:
         except PackageNotFoundError:
             versions[name] = None
     cpu = f"{processor_name()}, {cpu_count()} cores"
-    facts = {"cpu": cpu, "gpu": gpus[0].name if gpus else None, "python": platform.python_version()}
-    return {**facts, "versions": versions, "date": date.today().isoformat()}
+    today, python = date.today().isoformat(), platform.python_version()
+    return Machine(cpu=cpu, gpu=gpus[0].name if gpus else None, python=python, versions=versions, date=today)
 
 
-def where(facts: dict) -> str:
-    """Put what `machine` returned into one line."""
+def where(facts: Machine) -> str:
+    """Put it into one line."""
     versions = ", ".join(f"{package} {number}" for package, number in facts["versions"].items() if number)
     return f"{facts['gpu'] or facts['cpu']}; {facts['date']}; {versions}"
 
 
-def read_results(file: Path = RESULTS) -> dict[str, dict]:
-    """Return {group: {"rows": [Row], "quick": ..., "cpu": ..., ...}}; {} when nothing is kept."""
+def read_results(file: Path = RESULTS) -> dict[str, Kept]:
+    """Return {group: its rows}; {} when nothing is kept."""
     kept = read_json(file, {})
     return {name: {**group, "rows": [Row(**row) for row in group["rows"]]} for name, group in kept.items()}
 

@@ -44,7 +44,7 @@ SPEED, PAGE = faster("speed", 200.0, 100.0, "tokens/s", aim=1.7), within("page",
 @pytest.mark.parametrize(
     ("row", "ratio", "falls"), [(SPEED, 1.71, 0), (SPEED, 1.69, 1), (PAGE, 9.0, 0), (PAGE, 2.4, 1)]
 )
-def test_a_ratio_that_fell_by_more_than_15_percent_fails_the_check(tmp_path, monkeypatch, row, ratio, falls):
+def test_a_ratio_that_fell_by_more_than_15_percent_fails_the_check(tmp_path, monkeypatch, capsys, row, ratio, falls):
     kept = tmp_path / "kept.json"
     keep("scale", [row, replace(row, name="gone")], True, kept)
     assert f"| {row.name} | {row.ours:g}" in bench.report(read_results(kept))
@@ -52,6 +52,7 @@ def test_a_ratio_that_fell_by_more_than_15_percent_fails_the_check(tmp_path, mon
     for file, code in ((kept, falls), (tmp_path / "none.json", 1)):  # nothing to compare is no pass
         monkeypatch.setattr(sys, "argv", ["bench", "--check", "--kept", str(file)])
         assert bench.main() == code
+        assert "not compared: start: not measured, because no row of it is kept" in capsys.readouterr().out
 
 
 def test_a_faster_training_with_other_losses_is_no_result():
