@@ -2,7 +2,7 @@
 
     python -m benchmarks.bench [--only train_speed start] [--full] [--keep] [--check]
 
-Quick by default: ten minutes on 2 cores, each row printed as it comes. --keep writes the rows into `results/bench.json`.
+Quick by default: eight minutes on 2 cores, each row printed as it comes. --keep writes the rows into `results/bench.json`.
 --check (`make bench-check`) says which ratios fell by more than 15 % below the kept ones, and then exits with 1. Ratios are
 compared, not seconds: both sides of a ratio ran on the same machine. What fell is measured a second time, and the better one
 counts. A limit has no rival, so its ratio is only comparable on the same processor.

@@ -11,11 +11,12 @@ own, with the model loaded.
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 
 from benchmarks.chat_sides import Side
 from benchmarks.inputs import embedded_base
-from benchmarks.rows import Row, faster, main, take_turns, within
+from benchmarks.rows import Row, faster, main, within
 from chat.engine import Engine, Model
 from chat.resident import Resident
 from data.reading import EXAMPLE_TRAIN, read_rows
@@ -91,9 +92,9 @@ def make_plain(folder: Path) -> Callable[[str, list[Item]], tuple[float, list[fl
     return run
 
 
-def make_answers(folder: Path, precision: str, at_once: int) -> Callable[[list[Item]], tuple[float, list[str]]]:
+def make_answers(folder: Path, at_once: int) -> Callable[[list[Item]], tuple[float, list[str]]]:
     """Make an engine with its base loaded; return what gives (seconds, answers)."""
-    engine, model = Engine(most_at_once=at_once), Model(folder, precision)
+    engine, model = Engine(most_at_once=at_once), Model(folder, "fp32")
 
     def run(items: list[Item]) -> tuple[float, list[str]]:
         began = perf_counter()
@@ -103,6 +104,15 @@ def make_answers(folder: Path, precision: str, at_once: int) -> Callable[[list[I
     return run
 
 
+def compare(ours: Side, rival: Side, pairs: int, items: list[Item], *what: str) -> tuple[list, list, list[float]]:
+    """Return what each side found, and the medians of its seconds. Before that each loads its model and answers one item."""
+    for side in (ours, rival):
+        side(*what, items[:1])
+    done = [(ours(*what, items), rival(*what, items)) for _ in range(pairs)]
+    (_, mine), (_, theirs) = done[0]
+    return mine, theirs, [median(seconds for seconds, _ in side) for side in zip(*done, strict=True)]
+
+
 def rows(quick: bool) -> Iterator[Row]:
     """Likelihood and answers against one by one; not quick also the time for 1,000 questions."""
     folder, (count, pairs) = embedded_base(), (8, 1) if quick else (128, 3)
@@ -110,26 +120,23 @@ def rows(quick: bool) -> Iterator[Row]:
     note = f"{count} questions, {pairs} pairs"
     with Side(make_losses, folder) as ours, Side(make_plain, folder) as plain:
         for what in ("choices",) if quick else ("choices", "answers"):
-            gaps = [abs(a - b) for a, b in zip(ours(what, items)[1], plain(what, items)[1], strict=True)]
+            mine, theirs, seconds = compare(ours, plain, pairs, items, what)
+            gaps = [abs(a - b) for a, b in zip(mine, theirs, strict=True)]
             if max(gaps) > SAME:
                 raise RuntimeError(f"the losses of {what} differ by {max(gaps)} nats")
-            sides = {"ours": lambda what=what: ours(what, items)[0], "plain": lambda what=what: plain(what, items)[0]}
-            seconds = take_turns(sides, pairs)
-            total += seconds["ours"]
+            total += seconds[0]
             name = f"evaluation: likelihood of {f'{CHOICES} choices' if what == 'choices' else 'answers'}, fp32"
             aim = AIM_LIKELIHOOD if what == "choices" else None
-            yield faster(name, count / seconds["ours"], count / seconds["plain"], "questions/s", aim, note)
-    for precision in ("fp32",) if quick else ("fp32", "8bit"):
-        with Side(make_answers, folder, precision, 16) as ours, Side(make_answers, folder, precision, 1) as single:
-            if precision == "fp32" and ours(items)[1] != single(items)[1]:
-                raise RuntimeError("a batch gives other answers")
-            seconds = take_turns({"ours": lambda: ours(items)[0], "single": lambda: single(items)[0]}, pairs)
-            total += seconds["ours"] if precision == "fp32" else 0
-            name = f"evaluation: answers of at most {TOKENS} tokens, {precision}"
-            yield faster(name, count / seconds["ours"], count / seconds["single"], "questions/s", AIM_ANSWERS, note)
+            yield faster(name, *(count / one for one in seconds), "questions/s", aim, note)
+    with Side(make_answers, folder, 16) as ours, Side(make_answers, folder, 1) as single:
+        mine, theirs, seconds = compare(ours, single, pairs, items)
+    if mine != theirs:
+        raise RuntimeError("a batch gives other answers")
+    name = f"evaluation: answers of at most {TOKENS} tokens, fp32"
+    yield faster(name, *(count / one for one in seconds), "questions/s", AIM_ANSWERS, note)
     if not quick:
         name = "evaluation: 1,000 questions: answers, their loss and that of four choices, fp32"
-        yield within(name, 1000 / count * total, MAX_SECONDS, "s", f"scaled from {note}")
+        yield within(name, 1000 / count * (total + seconds[0]), MAX_SECONDS, "s", f"scaled from {note}")
 
 
 if __name__ == "__main__":

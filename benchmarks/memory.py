@@ -1,6 +1,6 @@
-"""Does the estimate before the start hold: the peak memory of real runs, and with --full the time of a run.
+"""Does the estimate before the start hold: the peak memory of real runs, and the time of a run.
 
-    python -m benchmarks.memory [--full]
+    python -m benchmarks.memory --full
 
 Each run is two optimiser steps of the real training process behind the real launcher, on the embedded base or on a model of
 TinyLlama's shape with a few layers and random weights: the peak is the resident size on a CPU, what torch allocated on a GPU.
@@ -11,7 +11,6 @@ the time" and a short run right after it, so that both see the same load.
 
 import json
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -23,12 +22,13 @@ from benchmarks.rows import Row, main
 from benchmarks.train_speed import wait
 from common.files import read_json_lines
 from common.paths import home
-from models.family import EMBEDDED_SHAPE, shape_of
-from models.hardware import Hardware, find_gpus, find_hardware
+from models.family import EMBEDDED_SHAPE, ModelShape, shape_of
+from models.hardware import find_hardware
 from runs.config import EXAMPLE, TrainConfig
 from runs.forecast import speed
 from runs.forecast.estimate import EXAMPLE_FACTS
 from runs.forecast.memory import estimate_memory
+from runs.forecast.plan import DataFacts
 from runs.queue import launch
 
 STEPS = 2
@@ -57,13 +57,14 @@ class Case:
         values = {"per_device_train_batch_size": self.batch, "max_length": self.length, **values}
         return TrainConfig.from_dict({"name": "memory", "base": base, "data": data, **values})
 
-    def facts(self) -> dict:
+    def facts(self) -> DataFacts:
         """The example's facts, or those of rows of one length of which every token is trained."""
         if self.settings.get("data") == EXAMPLE:
             return EXAMPLE_FACTS
         rows = self.batch * STEPS
-        counts = {"train_rows": rows, "held_out_rows": 0, "longest": self.length, "mean_length": self.length}
-        return {**counts, "tokens": rows * self.length, "trained_tokens": rows * self.length}
+        tokens, length = rows * self.length, self.length
+        counts = {"train_rows": rows, "held_out_rows": 0, "tokens": tokens, "trained_tokens": tokens}
+        return DataFacts(**counts, longest=length, mean_length=length)
 
 
 ON = {"gradient_checkpointing": "on"}
@@ -109,29 +110,27 @@ def make_data(case: Case, folder: Path) -> str:
     return str(file)
 
 
-def measure(case: Case, folder: Path) -> tuple[Row, float]:
-    """Train and wait; returns the row of the peak in GB, and the run's tokens a second.
+def row_of(name: str, config: TrainConfig, shape: ModelShape, facts: DataFacts, peak_bytes: int) -> Row:
+    """Make the row of a peak in GB beside its estimate; the ratio is the smaller of the two over the larger."""
+    peak, expected = peak_bytes / 1e9, estimate_memory(config, shape, facts, find_hardware()).total / 1e9
+    error = expected / peak - 1
+    note = f"the estimate is {abs(error):.0%} {'over' if error >= 0 else 'under'} the peak"
+    return Row(f"memory: {name}", peak, expected, "GB", min(peak, expected) / max(peak, expected), ACCURACY, note)
 
-    The ratio is the smaller of peak and estimate over the larger. Raises RuntimeError with the log when the run fails.
-    """
+
+def measure(case: Case, folder: Path) -> tuple[Row, float]:
+    """Train and wait; returns the row of the peak, and the run's tokens a second. Raises RuntimeError with the log."""
     base = "embedded"
     if case.layers:
         base = folder / f"{case.layers}-{case.stored}"
         base = str(base if base.exists() else make_base(base, case.layers, case.stored))
     config = case.config(base, make_data(case, folder))
     run = launch(config)
-    peak = wait(run).metrics["peak_memory_bytes"] / 1e9
+    peak = wait(run).metrics["peak_memory_bytes"]
     last = [event for event in read_json_lines(run.events_file) if event["event"] == "step"][-1]
     shutil.rmtree(run.folder)
-    hardware = Hardware(find_gpus(), 0, 10**15, "")
     shape = shape_of(base) if case.layers else EMBEDDED_SHAPE
-    expected = estimate_memory(config, shape, case.facts(), hardware).total / 1e9
-    error = expected / peak - 1
-    note = f"the estimate is {abs(error):.0%} {'over' if error >= 0 else 'under'} the peak"
-    ratio = min(peak, expected) / max(peak, expected)
-    row = Row(f"memory: {case.name}", peak, expected, "GB", ratio, ACCURACY, note)
-    print(f"{row.name}: {peak:.3f} GB, {note}", file=sys.stderr, flush=True)
-    return row, last["tokens_per_second"]
+    return row_of(case.name, config, shape, case.facts(), peak), last["tokens_per_second"]
 
 
 def time_row(case: Case, folder: Path, pairs: int) -> Row:
@@ -147,14 +146,15 @@ def time_row(case: Case, folder: Path, pairs: int) -> Row:
 
 
 def rows(quick: bool) -> Iterator[Row]:
-    """A row for the example, or for each configuration and for the time."""
+    """A row for each configuration and for the time; quick none: `quick_try.py` has the row of its run."""
+    if quick:
+        return
     with tempfile.TemporaryDirectory() as folder:
-        for case in (EXAMPLE_CASE,) if quick else (EXAMPLE_CASE, *MORE):
+        for case in (EXAMPLE_CASE, *MORE):
             yield measure(case, Path(folder))[0]
-        if not quick:
-            slow = replace(EXAMPLE_CASE, batch=1, settings={**EXAMPLE_CASE.settings, **ON})
-            for case in (EXAMPLE_CASE, slow):
-                yield time_row(case, Path(folder), 3)
+        slow = replace(EXAMPLE_CASE, batch=1, settings={**EXAMPLE_CASE.settings, **ON})
+        for case in (EXAMPLE_CASE, slow):
+            yield time_row(case, Path(folder), 3)
 
 
 if __name__ == "__main__":

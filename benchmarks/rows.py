@@ -6,7 +6,7 @@
 
 `ratio` is always "higher is better": 2.0 is twice as fast or half as much. A group of `benchmarks.bench` is a module with a
 function `rows(quick: bool) -> Iterable[Row]`; `main(rows, __doc__)` is its command line. Quick are the rows that matter to a
-person, all groups together in ten minutes.
+person, all groups together in eight minutes.
 """
 
 import argparse
