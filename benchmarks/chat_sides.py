@@ -1,6 +1,7 @@
 """Our chat and transformers' pipeline, each called as it is used and in a process of its own; they must write the same text."""
 
 import multiprocessing
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +28,7 @@ class Side:
     def __init__(self, make: Callable[..., Callable], *arguments: object) -> None:
         settings = {"initializer": Side.prepare, "initargs": (make, *arguments)}
         self.pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), **settings)
+        self.pid = self.pool.submit(os.getpid)  # starts it now: two sides get ready at the same time
 
     @staticmethod
     def prepare(make: Callable[..., Callable], *arguments: object) -> None:
@@ -141,9 +143,9 @@ def check_same_text(folder: Path, tokens: int) -> None:
         raise RuntimeError(f"another answer than the pipeline's:\n{ours}\n---\n{theirs}")
 
 
-def make_talk(folder: Path) -> Callable[[list[dict], str], tuple[float, str]]:
+def make_talk(model: Model) -> Callable[[list[dict], str], tuple[float, str]]:
     """Make an engine with its base loaded; returns a function that answers: (seconds to the first token, answer)."""
-    engine, model = Engine(), Model(folder, "fp32")
+    engine = Engine()
     list(engine.reply(model, [turn_of("Hi")], SHORT))
 
     def first(messages: list[dict], conversation: str) -> tuple[float, str]:

@@ -5,8 +5,8 @@
 On this machine's CPU. The rivals get the same weights, the same question and the same number of tokens, on the same threads,
 each side in a process of its own. The pipeline is called as people call it, in fp32; the tokens of our fp32 answer
 must be its tokens. llama.cpp is measured where it can be had (`pip install xllamacpp`, into any environment: LLAMA_CPP_PYTHON
-names its interpreter); its 16-bit file stands against our bf16, its q8_0 against our int8. --full adds TinyLlama's shape with
-random weights, which needs 12 GB of memory.
+names its interpreter), with the q8_0 file of the weights that our int8 has. --full adds TinyLlama's shape with random weights,
+which needs 12 GB of memory.
 """
 
 import tempfile
@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from statistics import median
+
+import psutil
 
 from benchmarks.chat_sides import (
     QUESTION,
@@ -34,8 +36,6 @@ from data.reading import EXAMPLE_HELD_OUT
 
 NAMES = {"fp32": "fp32", "bf16": "bf16", "8bit": "int8"}  # of precisions, as people call them
 NOTHING_KEPT = {"most_conversations": 0}  # of an engine
-GGUF = {"bf16": "f16", "8bit": "q8_0"}  # the file of llama.cpp with as many bytes a weight
-LLAMA_PEOPLE = {"bf16": (1,), "8bit": (1, 16)}  # who ask at once
 AIM_INT8 = 2.5  # of the pipeline's tokens a second, at TinyLlama's shape
 TURNS, MAX_GROWTH = (1, 5, 20), 1.3  # the first token of turn 20 against that of turn 2
 PEOPLE = (1, 4, 16)
@@ -73,54 +73,62 @@ def int8_rows(folder: Path, name: str, tokens: int, pairs: int, aim: float | Non
         return speed_rows(sides, lambda: pipeline(tokens), tokens, pairs, "")
 
 
-def llama_rows(folder: Path, name: str, tokens: int, pairs: int) -> list[Row]:
-    """Our bf16 and int8 against llama.cpp on the same weights; [] where it is not installed."""
-    python, found = find_llama_cpp(), []
+def llama_rows(folder: Path, name: str, tokens: int, pairs: int) -> Iterator[Row]:
+    """Our int8 against llama.cpp on the same weights: speed, memory, the last turn; nothing where it is not installed."""
+    python = find_llama_cpp()
     if python is None:
-        return []
+        return
     from adapters.export.gguf_file import write_models
     from models.tokenizer import load_tokenizer
 
-    tokenizer, template = load_tokenizer(folder), {"add_generation_prompt": True, "tokenize": False}
+    model, against = Model(folder, "8bit"), f"int8 (llama.cpp: q8_0), {name}"
+    encode = partial(load_tokenizer(folder).apply_chat_template, add_generation_prompt=True, tokenize=False)
     with tempfile.TemporaryDirectory() as temporary:
-        files = write_models(folder, Path(temporary), tuple(GGUF.values()))
-        for (precision, outtype), file in zip(GGUF.items(), files, strict=True):
-            for people in LLAMA_PEOPLE[precision]:
-                words = [QUESTION, *(f"I am person {n}. {QUESTION}" for n in range(1, people))]
-                prompts = [tokenizer.apply_chat_template([turn_of(one)], **template) for one in words]
-                asked = [(Model(folder, precision), one) for one in words]
-                settings = {**NOTHING_KEPT, "most_at_once": people}
-                with LlamaCpp(python, file.path, people) as llama, Side(make_engine, settings) as side:
-                    rival = partial(seconds_of, partial(llama.write_together, prompts, tokens))
-                    who = "" if people == 1 else f", {people} people at once"
-                    row = f"chat, {NAMES[precision]} (llama.cpp: {outtype}), {name}{who}"
-                    ours = {row: (lambda side=side, asked=asked: side(asked, tokens)[0], people, None)}
-                    found += speed_rows(ours, rival, tokens, pairs, "", people)
-    return found
+        (file,) = write_models(folder, Path(temporary), ("q8_0",))
+        for people in (1, PEOPLE[-1]):
+            words = [QUESTION, *(f"I am person {n}. {QUESTION}" for n in range(1, people))]
+            asked, prompts = [(model, one) for one in words], [encode([turn_of(one)]) for one in words]
+            settings, who = (
+                {**NOTHING_KEPT, "most_at_once": people},
+                "" if people == 1 else f", {people} people at once",
+            )
+            with LlamaCpp(python, file.path, people) as llama, Side(make_engine, settings) as side:
+                ours = lambda side=side, asked=asked: side(asked, tokens)[0]  # noqa: E731
+                rival = partial(seconds_of, partial(llama.write_together, prompts, tokens))
+                yield from speed_rows({f"chat, {against}{who}": (ours, people, None)}, rival, tokens, pairs, "", people)
+                held = (psutil.Process(pid).memory_info().rss / 1e6 for pid in (side.pid.result(), llama.process.pid))
+                yield smaller(f"chat: resident memory, {against}{who}", *held, "MB")
+        with LlamaCpp(python, file.path) as llama:
+
+            def first(messages: list[dict]) -> float:
+                llama.write(encode(messages[:-2]), 1, keeps=True)  # the turn before
+                return seconds_of(lambda: llama.write(encode(messages), 1, keeps=True))
+
+            yield from turn_rows(model, TURNS[-1:], pairs, first, against)
 
 
-def turn_rows(folder: Path, turns: tuple[int, ...], pairs: int) -> list[Row]:
-    """The time to the first token at each of `turns` of a conversation in fp32, and the last one's against turn 2.
+def turn_rows(model: Model, turns: tuple[int, ...], pairs: int, rival: Callable, name: str = "fp32") -> list[Row]:
+    """The time to the first token at each of `turns` of a conversation, and the last one's against turn 2.
 
-    Both sides get the same history; the pipeline keeps nothing of it.
+    Both sides get the same history; `rival` returns its seconds.
     """
     words = "Please tell me one more thing about llamas, and keep it as short as you can."
     ours = {turn: [] for turn in range(1, max(turns) + 1)}
     theirs = {turn: [] for turn in turns}
-    with Side(make_talk, folder) as engine, Side(make_first, folder) as pipeline:
+    with Side(make_talk, model) as engine:
         for number in range(pairs + 1):
             messages = []
             for turn in ours:
                 messages.append(turn_of(words))
                 if turn in turns:
-                    theirs[turn].append(pipeline(messages))
+                    theirs[turn].append(rival(messages))
                 seconds, text = engine(messages, str(number))
                 ours[turn].append(seconds)
                 messages.append({"role": "assistant", "content": text or "-"})
-    mine, rival = ({turn: median(times[1:]) for turn, times in side.items()} for side in (ours, theirs))
-    found = [smaller(f"chat: first token, turn {turn}, fp32", mine[turn], rival[turn], "s") for turn in turns]
+    mine, their = ({turn: median(times[1:]) for turn, times in side.items()} for side in (ours, theirs))
+    found = [smaller(f"chat: first token, turn {turn}, {name}", mine[turn], their[turn], "s") for turn in turns]
     growth = mine[max(turns)] / mine[2]
-    return [*found, within(f"chat: first token, turn {max(turns)} to turn 2", growth, MAX_GROWTH, "times")]
+    return [*found, within(f"chat: first token, turn {max(turns)} to turn 2, {name}", growth, MAX_GROWTH, "times")]
 
 
 def people_rows(model: Model, counts: tuple[int, ...], tokens: int, pairs: int) -> list[Row]:
@@ -157,19 +165,18 @@ def switch_rows(folder: Path, precision: str, adapters: list[Path]) -> list[Row]
 
 
 def adapter_rows(folder: Path, precision: str, adapters: list[Path], tokens: int, pairs: int) -> list[Row]:
-    """Comparisons of the base and adapters, and with several also each alone, against the base in an engine without adapters.
+    """The base and adapters, alone and compared, against the base in an engine without adapters.
 
     A comparison asks the base and its adapters at the same moment; its speed is that of all answers together.
     """
     base, name = Model(folder, precision), NAMES[precision]
     tuned = [Model(folder, precision, adapter) for adapter in adapters]
-    models = {f"chat: both compared at once, together, {name}": [base, tuned[0]]}
-    if len(tuned) > 1:
-        models |= {
-            f"chat: the base with an adapter beside it, {name}": [base],
-            f"chat: base and adapter, {name}": tuned[:1],
-            f"chat: the base and three adapters compared at once, together, {name}": [base, *tuned],
-        }
+    models = {
+        f"chat: the base with an adapter beside it, {name}": [base],
+        f"chat: base and adapter, {name}": tuned[:1],
+        f"chat: both compared at once, together, {name}": [base, tuned[0]],
+        f"chat: the base and three adapters compared at once, together, {name}": [base, *tuned],
+    }
     with Side(make_engine, NOTHING_KEPT) as alone, Side(make_engine, NOTHING_KEPT) as side:
         asked = {words: [(model, QUESTION) for model in some] for words, some in models.items()}
         sides = {words: (lambda some=some: side(some, tokens)[0], len(some), None) for words, some in asked.items()}
@@ -205,27 +212,25 @@ def loss_rows(folder: Path, data: str, precisions: tuple[str, ...] = ("bf16", "8
 
 
 def rows(quick: bool) -> Iterator[Row]:
-    """What the page's chat does; not quick also fp32, several counts of people, and TinyLlama's shape."""
-    folder, tokens, pairs = embedded_base(), *((32, 1) if quick else (64, 5))
-    people = Model(folder, "8bit")
+    """What the page's chat does; not quick also fp32, several counts of people, adapters, and TinyLlama's shape."""
+    folder, (tokens, pairs) = embedded_base(), (32, 1) if quick else (64, 5)
+    exact, people = Model(folder, "fp32"), Model(folder, "8bit")
+    yield from (int8_rows if quick else token_rows)(folder, "SmolLM2-135M", tokens, pairs)
+    with Side(make_first, folder) as pipeline:
+        yield from turn_rows(exact, TURNS[-1:] if quick else TURNS, pairs, pipeline)
+    if quick:
+        yield from people_rows(people, PEOPLE[-1:], 16, pairs)
+        yield from loss_rows(folder, str(EXAMPLE_HELD_OUT), ("8bit",))
+        return
+    yield from llama_rows(folder, "SmolLM2-135M", tokens, pairs)
+    for model in (people, exact):
+        yield from people_rows(model, PEOPLE, 32, 3)
+    yield from loss_rows(folder, str(EXAMPLE_HELD_OUT))
     with tempfile.TemporaryDirectory() as temporary:
-        adapters = [make_adapter(folder, Path(temporary) / f"adapter-{number}") for number in range(1 if quick else 3)]
-        if quick:
-            yield from int8_rows(folder, "SmolLM2-135M", tokens, pairs)
-            yield from turn_rows(folder, TURNS[-1:], pairs)
-            yield from people_rows(people, PEOPLE[-1:], 16, pairs)
-            yield from adapter_rows(folder, "8bit", adapters, tokens, pairs)
-            yield from loss_rows(folder, str(EXAMPLE_HELD_OUT), ("8bit",))
-            return
-        yield from token_rows(folder, "SmolLM2-135M", tokens, pairs)
-        yield from llama_rows(folder, "SmolLM2-135M", tokens, pairs)
-        yield from turn_rows(folder, TURNS, pairs)
-        for model in (people, Model(folder, "fp32")):
-            yield from people_rows(model, PEOPLE, 32, 3)
+        adapters = [make_adapter(folder, Path(temporary) / f"adapter-{number}") for number in range(3)]
         for precision in ("fp32", "8bit"):
             yield from switch_rows(folder, precision, adapters)
             yield from adapter_rows(folder, precision, adapters, tokens, pairs)
-        yield from loss_rows(folder, str(EXAMPLE_HELD_OUT))
         shape = make_base(Path(temporary) / "tinyllama", dtype="float32")
         yield from token_rows(shape, "TinyLlama's shape", 32, 3, AIM_INT8)
         yield from llama_rows(shape, "TinyLlama's shape", 32, 3)

@@ -43,9 +43,12 @@ class LlamaCpp:
         self.process.stdin.close()
         self.process.wait(60)
 
-    def write(self, prompt: str, tokens: int) -> str:
-        """Write exactly `tokens` tokens after `prompt`, greedily, nothing kept from before. Raises RuntimeError."""
-        asked = {"prompt": prompt, "n_predict": tokens, "temperature": 0, "ignore_eos": True, "cache_prompt": False}
+    def write(self, prompt: str, tokens: int, keeps: bool = False) -> str:
+        """Write exactly `tokens` tokens after `prompt`, greedily. Raises RuntimeError.
+
+        With `keeps` it reads only what it has not read before, as its server does unless told otherwise.
+        """
+        asked = {"prompt": prompt, "n_predict": tokens, "temperature": 0, "ignore_eos": True, "cache_prompt": keeps}
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.address}/completion", json.dumps(asked).encode(), headers)
         with urllib.request.urlopen(request, timeout=600) as answer:
