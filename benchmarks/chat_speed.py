@@ -75,8 +75,7 @@ def int8_rows(folder: Path, name: str, tokens: int, pairs: int, aim: float | Non
 
 def llama_rows(folder: Path, name: str, tokens: int, pairs: int) -> Iterator[Row]:
     """Our int8 against llama.cpp on the same weights: speed, memory, the last turn; nothing where it is not installed."""
-    python = find_llama_cpp()
-    if python is None:
+    if (python := find_llama_cpp()) is None:
         return
     from adapters.export.gguf_file import write_models
     from models.tokenizer import load_tokenizer
@@ -88,10 +87,8 @@ def llama_rows(folder: Path, name: str, tokens: int, pairs: int) -> Iterator[Row
         for people in (1, PEOPLE[-1]):
             words = [QUESTION, *(f"I am person {n}. {QUESTION}" for n in range(1, people))]
             asked, prompts = [(model, one) for one in words], [encode([turn_of(one)]) for one in words]
-            settings, who = (
-                {**NOTHING_KEPT, "most_at_once": people},
-                "" if people == 1 else f", {people} people at once",
-            )
+            settings = {**NOTHING_KEPT, "most_at_once": people}
+            who = "" if people == 1 else f", {people} people at once"
             with LlamaCpp(python, file.path, people) as llama, Side(make_engine, settings) as side:
                 ours = lambda side=side, asked=asked: side(asked, tokens)[0]  # noqa: E731
                 rival = partial(seconds_of, partial(llama.write_together, prompts, tokens))
