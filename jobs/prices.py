@@ -81,9 +81,7 @@ def plan(flavor: str, minutes: float, max_dollars: float, token: Token = False) 
             _("Setting up takes some of it."),
         )
     if not isinstance(max_dollars, int | float) or not max_dollars > 0:
-        raise UserError(
-            _("Set the maximum cost, in US dollars."), _("It is never started without that limit.")
-        )
+        raise UserError(_("Set the maximum cost, in US dollars."), _("It is never started without that limit."))
     made = JobPlan(known[flavor], int(minutes))
     if made.most_dollars > max_dollars:
         affordable = int(max_dollars / made.flavor.dollars_per_minute)
