@@ -153,6 +153,7 @@ def _convert(source: Path, progress) -> None:
             f"{group}.{key}": name
             for group in ("llama", "tokenizer")
             for key, name in GGUF_CONFIG_MAPPING[group].items()
+            if name
         }
         values = {name: metadata[key] for key, name in keys.items()}
         config = LlamaConfig(**values, architectures=["LlamaForCausalLM"], tie_word_embeddings=True, dtype="float32")
@@ -182,7 +183,7 @@ def _write_weights(gguf: Path, config: Any, file: Path, progress) -> None:
         shapes = {name: tuple(empty.shape) for name, empty in LlamaModel(config).state_dict(prefix="model.").items()}
     weights = {}
     for name, shape in shapes.items():
-        one = stored[known.get_name(name, (".weight",))]
+        one = stored[known.get_name(name, (".weight",)) or name]
         values = dequantize(one[:].flatten(), one.ggml_type) if one.ggml_type in GGML_BLOCK else one[:]
         if count := heads.get(name.split(".")[-2]):  # llama.cpp has pairs of rows next to each other
             values = values.reshape(count, -1, 2, shape[1]).swapaxes(1, 2)
