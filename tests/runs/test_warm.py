@@ -156,12 +156,12 @@ def test_it_trains_like_any_other_holds_no_token_and_tells_who_killed_it(tiny_ba
         time.sleep(0.1)
     warm.prepare("local")
     process = waiting()
+    while not (children := psutil.Process(process.pid).children()):
+        time.sleep(0.1)
+    texts = [Path(f"/proc/{pid}/environ").read_text() for pid in (process.pid, children[0].pid)]
+    assert not any("hf_secret" in text for text in texts)
     run = launch(TrainConfig(name="taken", **settings))
     assert run.processes()[0]["pid"] == process.pid
-    wait(run, lambda state: state.status == "training" or not state.is_running)
-    children = psutil.Process(process.pid).children()
-    texts = [Path(f"/proc/{pid}/environ").read_text() for pid in (process.pid, *(one.pid for one in children))]
-    assert not any("hf_secret" in text for text in texts)
     assert wait(run).status == "done" and losses(run) == losses(usual)
     assert process.wait(60) == 0 and not run.is_alive()
     warm.prepare("local")
