@@ -14,10 +14,13 @@ GUEST = "a" * 32
 
 
 @cache
-def space_page() -> Page:
-    """The page of a Space, which takes seconds to build: each test makes an app of its own with it."""
+def space_page(client_id: str = "") -> Page:
+    """The page of a Space, with a button to sign in for a `client_id`, which takes seconds to build: each test makes an app
+    of its own with it.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPACE_ID", "someone/studio")
+        patch.setenv("OAUTH_CLIENT_ID", client_id)
         return build()
 
 

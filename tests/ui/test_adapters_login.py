@@ -11,24 +11,15 @@ from adapters.library import list_adapters
 from tests.adapters.conftest import hub, made  # noqa: F401
 from tests.adapters.making import put
 from tests.openid_provider import OpenIdProvider
+from tests.ui.space import space_page
 from ui.guard import guarded
-from ui.page import build
 
 FROM_THE_PAGE = {"sec-fetch-site": "same-origin"}
 SCOPES = "openid profile read-repos contribute-repos inference-api"
 
 
-@pytest.fixture(scope="module")
-def page():
-    """The page with a button to sign in, which takes seconds to build."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"SPACE_ID": "someone/studio", "OAUTH_CLIENT_ID": "cid", "SYSTEM": "spaces"}.items():
-            patch.setenv(name, value)
-        return build()
-
-
 @pytest.fixture
-def space(page, hub, monkeypatch):  # noqa: F811
+def space(hub, monkeypatch):  # noqa: F811
     """(browser, provider): the page of a Space whose visitors sign in at the provider; bob is who says yes."""
     pytest.importorskip("authlib", reason="gradio[oauth] is there on a Space")
     from fastapi.testclient import TestClient
@@ -47,7 +38,7 @@ def space(page, hub, monkeypatch):  # noqa: F811
         for name, value in {"SYSTEM": "spaces", "SPACE_ID": "someone/studio", "SPACE_HOST": "space.test"}.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("HF_TOKEN", hub.alice)
-        app = gr.routes.App.create_app(page.queue(api_open=True), app_kwargs=guarded("0.0.0.0"))
+        app = gr.routes.App.create_app(space_page("cid").queue(api_open=True), app_kwargs=guarded("0.0.0.0"))
         browser = TestClient(app, base_url="https://space.test", follow_redirects=False, raise_server_exceptions=False)
         yield browser, provider
 
