@@ -149,13 +149,9 @@ def _convert(source: Path, progress) -> None:
         TokenizersBackend.from_pretrained(source, gguf_file=GGUF).save_pretrained(partial)
         progress(PREPARING, 0.6)
         metadata, _names = read_gguf_metadata(str(source / GGUF))
-        keys = {
-            f"{group}.{key}": name
-            for group in ("llama", "tokenizer")
-            for key, name in GGUF_CONFIG_MAPPING[group].items()
-            if name
-        }
-        values = {name: metadata[key] for key, name in keys.items()}
+        names: Any = GGUF_CONFIG_MAPPING
+        groups = ("llama", "tokenizer")
+        values = {name: metadata[f"{group}.{key}"] for group in groups for key, name in names[group].items()}
         config = LlamaConfig(**values, architectures=["LlamaForCausalLM"], tie_word_embeddings=True, dtype="float32")
         config.save_pretrained(partial)
         GenerationConfig.from_model_config(config).save_pretrained(partial)
@@ -183,7 +179,7 @@ def _write_weights(gguf: Path, config: Any, file: Path, progress) -> None:
         shapes = {name: tuple(empty.shape) for name, empty in LlamaModel(config).state_dict(prefix="model.").items()}
     weights = {}
     for name, shape in shapes.items():
-        one = stored[known.get_name(name, (".weight",)) or name]
+        one = stored[f"{known.get_name(name.removesuffix('.weight'))}.weight"]
         values = dequantize(one[:].flatten(), one.ggml_type) if one.ggml_type in GGML_BLOCK else one[:]
         if count := heads.get(name.split(".")[-2]):  # llama.cpp has pairs of rows next to each other
             values = values.reshape(count, -1, 2, shape[1]).swapaxes(1, 2)
