@@ -50,7 +50,7 @@ class JoinedCaches:
 
         from models.patches.few_rows import FewRows
 
-        if len(caches) == 1 and (not self._short or caches[0].kv is None):  # of a prompt of one token nothing is read
+        if len(caches) == 1 and not self._short:
             self.split()
             return read_prompt(self.network, caches[0], tokens)[None]
         if [id(cache) for cache in caches] != [id(cache) for cache in self.caches]:

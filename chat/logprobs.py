@@ -29,7 +29,7 @@ def scores_of(logits, tokens: list[int], top: int) -> list[Score]:
     scores: list[Score] = []
     for part in logits.split(ROWS_TOGETHER):
         logprobs, own = part.float().log_softmax(-1), tokens[len(scores) : len(scores) + len(part)]
-        found = logprobs.gather(-1, torch.tensor(own, device=logprobs.device)[:, None])[:, 0].tolist()
+        found = logprobs.gather(-1, torch.tensor(own, dtype=torch.long, device=logprobs.device)[:, None])[:, 0].tolist()
         values, ids = logprobs.topk(top)
         rows = zip(own, found, ids.tolist(), values.tolist(), strict=True)
         scores += [Score(token, of_it, tuple(zip(*best, strict=True))) for token, of_it, *best in rows]

@@ -177,7 +177,7 @@ class Scheduler:
 
     def _read_one_piece(self) -> None:
         """Compute PIECE_TOKENS more of the first prompt that is not computed yet, and move it behind the others."""
-        request = next((request for request in self._active if len(request.todo) > 1), None)
+        request = next((request for request in self._active if _is_reading(request)), None)
         if request is None:
             return
 
@@ -206,7 +206,7 @@ class Scheduler:
 
     def _write_one_token(self) -> None:
         """Generate one token for each conversation of the models whose turn it is."""
-        ready = [request for request in self._active if len(request.todo) == 1]
+        ready = [request for request in self._active if not _is_reading(request)]
         if not ready:
             return
         keys = self._turns.next_keys([request.key for request in ready], self.resident.is_mixable)
@@ -318,3 +318,8 @@ class Scheduler:
             return as_exception(error)
         self.caches.clear()
         return UserError(_("The GPU is out of memory."), _("Try again, with a shorter answer if it happens again."))
+
+
+def _is_reading(request: Request) -> bool:
+    """Return whether its prompt is still to be read: all but the last token; and the only one, as no cache is there to join."""
+    return len(request.todo) > 1 or not request.cache.ids

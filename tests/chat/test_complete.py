@@ -65,6 +65,15 @@ def test_a_prompt_is_scored_the_same_while_others_are_answered(tiny_base, adapte
     assert all(next(stream).new_tokens for stream in streams)
 
 
+def test_a_prompt_of_one_token_disturbs_nobody(tiny_base, adapters, ids):
+    engine, model = Engine(), Model(tiny_base, "fp32")
+    streams = started(engine, [model, model])
+    alone = completed(Engine(), model, ids[:1], room=4, top=0, with_prompt=True)
+    beside = completed(engine, model, ids[:1], room=4, top=0, with_prompt=True)
+    assert [one.text for one in beside.scored] == [one.text for one in alone.scored] and len(beside.scored) == 5
+    assert all(next(stream).new_tokens for stream in streams)
+
+
 def test_the_sum_is_what_an_evaluation_finds(tiny_base, ids):
     engine, model = Engine(), Model(tiny_base, "fp32")
     reply = completed(engine, model, TEXT, room=0, top=0, with_prompt=True)
