@@ -350,7 +350,7 @@ def test_gradios_scripts_have_what_is_mended_on_their_way():
     scripts = [file.read_bytes() for file in (Path(gradio.__file__).parent / "templates/frontend/assets").glob("*.js")]
     ended = [(script, mended) for script in scripts if (mended := with_a_clock_that_ends(script)) != script]
     assert [mended.count(b"?.isConnected&&") for _script, mended in ended] == [1], sources("gradio")
-    assert sum(with_roles(script) != script for script in scripts) == 3, sources("gradio")
+    assert sum(with_roles(script) != script for script in scripts) == 4, sources("gradio")
 
 
 def test_gradios_page_has_the_tags_of_a_links_preview():
