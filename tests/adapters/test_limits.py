@@ -66,7 +66,7 @@ def test_a_base_larger_than_the_space_allows_is_not_downloaded(hub, monkeypatch)
     base = choose_base("tests/tiny-base")
     assert base.source == "hub"
     monkeypatch.setenv("STUDIO_MAX_BASE_BYTES", "1000000")
-    with pytest.raises(UserError, match=r"tests/tiny-base has 0\.0 GB; at most 0\.0 GB are allowed here"):
+    with pytest.raises(UserError, match=r"tests/tiny-base is 0\.0 GB; at most 0\.0 GB are allowed here"):
         fetch_base(base)
     assert not hub.sent("GET", ".safetensors"), "its config.json alone was looked at"
     monkeypatch.setenv("STUDIO_MAX_BASE_BYTES", "0")

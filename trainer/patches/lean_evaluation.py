@@ -41,7 +41,7 @@ def _forward(layer, forward, inputs, *args, **kwargs):
     for name in branches:
         low = linear(rows, layer.lora_A[name].weight)
         result.addmm_(low, layer.lora_B[name].weight.T, alpha=layer.scaling[name])
-    return result.reshape(*inputs.shape[:-1], -1)
+    return result.reshape(*inputs.shape[:-1], len(base.weight))
 
 
 def _base_of(layer):
