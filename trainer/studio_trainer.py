@@ -167,6 +167,7 @@ class StudioTrainer(SFTTrainer):
         if evaluation is None:
             return
         step, self.state.global_step = self.state.global_step, 0
+        is_last = self.control.should_training_stop
         is_due = self.control.should_evaluate  # an evaluation at this step, too, which transformers takes for done then
         try:
             with self.model.disable_adapter():
@@ -175,7 +176,7 @@ class StudioTrainer(SFTTrainer):
             self.state.global_step = step
         if self.progress:
             self.progress.stop_if_asked(self.state, self.control, self.model)
-        self.control.should_evaluate = is_due and not self.control.should_training_stop
+        self.control.should_evaluate = is_due and (is_last or not self.control.should_training_stop)
 
 
 def release(trainer: StudioTrainer):
