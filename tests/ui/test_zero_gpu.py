@@ -7,6 +7,7 @@ import sys
 import zipfile
 from contextlib import suppress
 
+import psutil
 import pytest
 
 from chat.engine import Engine, Model, Sampling
@@ -58,10 +59,13 @@ def space(tmp_path_factory, tiny_base):
             wait_for(lambda: answers(port), 300, "the app does not answer")
             yield Space(f"http://127.0.0.1:{port}", api, folder / "home")
         finally:
+            forks = psutil.Process(process.pid).children(recursive=True)  # they wait for the next answer, whatever ends
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(10)
-            process.kill()
+            for one in (process, *forks):
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
             print((folder / "app.log").read_text()[-3000:])
 
 
