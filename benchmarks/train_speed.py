@@ -125,8 +125,8 @@ def train_ours(job: Job) -> Training:
     launched = read_json(run.process_file)["trainer"]["started"]
     parts = {
         "queue and accelerate launch": launched - began,
-        "imports": when["Looking"] - launched,
-        "data": when["Loading"] - when["Looking"],
+        "imports": when["Checking"] - launched,
+        "data": when["Loading"] - when["Checking"],
         "weights": when["Setting"] - when["Loading"],
         "building the trainer": when["training"] - when["Setting"],
         "first step": steps[0][0] - when["training"],
