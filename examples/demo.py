@@ -143,7 +143,7 @@ def _print_figures(found: dict[str, Any]) -> None:
     )
     print(f"\n{'-' * 100}")
     for label, figure in lines:
-        print(f"{label:20}{figure}")
+        print(f"{label:28}{figure}")
     print(json.dumps(found))
 
 
