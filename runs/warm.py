@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,10 +116,10 @@ def take(run: Run, start: Start | None) -> subprocess.Popen | None:
 
 
 def tell(process: subprocess.Popen, run: Run) -> None:
-    """Let a process that was taken train `run`."""
+    """Let a process that was taken train `run`; if it died this moment, the run is one whose process was killed."""
     assert process.stdin
-    process.stdin.write(f"{run.folder}\n".encode())
-    process.stdin.close()
+    with suppress(BrokenPipeError), process.stdin:
+        process.stdin.write(f"{run.folder}\n".encode())
 
 
 def end() -> None:

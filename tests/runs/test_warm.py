@@ -83,6 +83,15 @@ def test_nobody_gets_what_waits_for_another(echo):
     assert waiting() is process and take("bob") == (None, "") and is_gone(process)
 
 
+def test_one_that_dies_the_moment_it_is_taken_is_a_process_that_was_killed(echo):
+    warm.prepare("ann")
+    run = create_run(CPU, "ann")
+    process = warm.take(run, start_of(CPU))
+    process.kill()
+    assert process.wait(30) == -signal.SIGKILL
+    warm.tell(process, run)
+
+
 def test_a_run_with_a_log_starts_as_ever(echo):
     """It is resumed: what was printed before stays."""
     warm.prepare("ann")
